@@ -1,0 +1,71 @@
+/*
+ * transport: frames between peers over TCP. The one place that knows sockets: TLS will live in transport.c alone.
+ *
+ * One connection per pair of peers: the one with the larger sid dials, an observer always dials. Hosts are resolved
+ * again at every dial (lesson 10). A connection is up once both greetings were exchanged and agree; a second one from
+ * the same peer replaces the first. Strangers' bytes, oversized frames, other versions and other ensembles are refused
+ * with one log line per reason and address (rate-limited), and the connection is closed.
+ */
+#ifndef CONSENSUS_TRANSPORT_H
+#define CONSENSUS_TRANSPORT_H
+
+#include "packet.h"
+#include "store/error.h"
+
+#include <uv.h>
+
+struct transport;
+
+struct transport_peer {
+    uint64_t sid;
+    const char *host; /* name or address, as configured */
+    uint16_t port;
+    bool observer;
+};
+
+struct transport_config {
+    uint64_t sid;
+    bool observer;
+    uint64_t nonce;
+    const char *listen_host; /* NULL: do not listen (observers, standalone) */
+    uint16_t listen_port;
+    const struct transport_peer *peers; /* the others; copied */
+    size_t n_peers;
+    size_t queue_bytes_max; /* a peer that lets more pile up is disconnected */
+};
+
+/* Called on the loop. `packet` and its body are borrowed. `address` is "host:port" of the other end. */
+struct transport_callbacks {
+    void (*up)(void *arg, uint64_t sid, bool observer, const char *address);
+    void (*down)(void *arg, uint64_t sid);
+    void (*packet)(void *arg, uint64_t sid, const struct zab_packet *packet);
+    uint64_t (*ensemble)(void *arg); /* this peer's ensemble id now, 0: none yet */
+    void *arg;
+};
+
+/* Listens and starts to dial. -EADDRINUSE, -EADDRNOTAVAIL, ... with a sentence in err. */
+int transport_start(uv_loop_t *loop, const struct transport_config *config, const struct transport_callbacks *cb,
+                    struct transport **ret_transport, struct error *err);
+
+/* Queues a packet; frames queued in one loop iteration leave together, at transport_flush(). Dropped when the peer is
+ * not up. */
+void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *packet);
+void transport_flush(struct transport *t);
+
+/* Closes the connection to `sid` (logged with `reason`); `down` is called later, on the loop. */
+void transport_disconnect(struct transport *t, uint64_t sid, const char *reason);
+
+/* Counters for metrics. */
+struct transport_stats {
+    uint64_t bytes_sent;
+    uint64_t bytes_received;
+    uint64_t frames_sent;
+    uint64_t frames_received;
+    uint64_t connections_refused;
+};
+void transport_stats(const struct transport *t, struct transport_stats *ret_stats);
+
+/* Closes everything; `closed` is called when the last handle is gone and the transport freed. */
+void transport_stop(struct transport *t, void (*closed)(void *arg), void *arg);
+
+#endif
