@@ -1,0 +1,45 @@
+/*
+ * peer: a replica hosted on a libuv loop: its clock, timer, thread pool, transport and snapshot child.
+ */
+#ifndef CONSENSUS_PEER_H
+#define CONSENSUS_PEER_H
+
+#include "replica.h"
+#include "transport.h"
+
+#include <uv.h>
+
+struct peer;
+
+struct peer_config {
+    struct replica_config replica;
+    struct transport_config transport; /* nonce is drawn by the peer; listen_host NULL and no peers: standalone */
+    const char *data_dir;              /* dataDir/znodefs is created in it and locked */
+};
+
+struct peer_callbacks {
+    /* The peer has ended by itself (lesson 8, lesson 11) or, after peer_stop(), as asked: `text` is NULL then. The
+     * peer is freed after this returns. */
+    void (*ended)(void *arg, const char *text);
+    void (*log)(void *arg, const char *text);
+    void *arg;
+};
+
+/* Opens dataDir, recovers, listens, starts. -EWOULDBLOCK: dataDir is in use; -EXDEV: another server's; -EPROTO: written by
+ * a newer version; -EBADMSG: damaged; -EADDRINUSE, -EADDRNOTAVAIL: the peer port. err says the mend. */
+int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct peer_callbacks *cb,
+               struct peer **ret_peer, struct error *err);
+
+struct replica *peer_replica(struct peer *p);
+void peer_transport_stats(const struct peer *p, struct transport_stats *ret_stats);
+
+/* "host:port" of a connected peer, else NULL. */
+const char *peer_address(const struct peer *p, uint64_t sid);
+
+/* File descriptors that a forked snapshot child must close besides the peer's own (e.g. /dev/fuse). -1 entries are
+ * skipped; copied. */
+void peer_close_in_child(struct peer *p, const int *fds, size_t n);
+
+void peer_stop(struct peer *p);
+
+#endif
