@@ -1,0 +1,178 @@
+# znodefs: `make run` for three mounts of one tree, `make test` for every test, `make help` for the rest.
+#
+# Objects go to build/, with SANITIZE=address,undefined to build/address-undefined/, with MUTANT=name to
+# build/mutant-name/: no two kinds of build ever share a file.
+
+JOBS      ?= $(shell nproc)
+MAKEFLAGS += -j$(JOBS) --no-print-directory
+SHELL     := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PEERS   ?= 3
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+WERROR  ?= 1
+# The pytest of the distribution, whatever else is called python3 on PATH.
+PYTHON  := /usr/bin/python3
+
+comma := ,
+BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(MUTANT),/mutant-$(MUTANT))
+
+# ---- packages ----
+DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev
+DEPS_TEST  := libcmocka-dev python3 python3-pytest attr procps
+DEPS_LINT  := clang-format clang-tidy cppcheck binutils
+DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
+
+# Those of $(1) that are not installed; none where there is no dpkg.
+missing = $(if $(shell command -v dpkg-query),$(filter-out $(shell dpkg-query -W -f='$${db:Status-Status}=$${Package} ' \
+	$(1) 2>/dev/null | sed -n 's/ /\n/gp' | sed -n 's/^installed=//p'),$(1)))
+install_missing = if [ -n "$(1)" ]; then mount-helpers/install-packages $(1); fi
+
+MISSING := $(if $(filter-out clean stop format help,$(or $(MAKECMDGOALS),all)),$(call missing,$(DEPS)))
+
+# ---- flags ----
+PACKAGES   := fuse3 libuv msgpack libxxhash
+# Asked of pkg-config once, and only when something is compiled: it may have to be installed first.
+PKG_CFLAGS  = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS    = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+CFLAGS     ?= -O2 -g
+VERSION    := $(shell sed -n 's/^## \[\?\([0-9][0-9.]*\).*/\1/p' CHANGELOG.md 2>/dev/null | head -n 1)
+CPPFLAGS   += -I. -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -DZNODEFS_VERSION='"$(or $(VERSION),0.0)"' $(PKG_CFLAGS)
+ALL_CFLAGS  = -std=gnu11 $(CFLAGS) $(WARNINGS) -pthread
+ifneq ($(filter true 1,$(CI) $(WERROR)),)
+ALL_CFLAGS += -Werror
+endif
+ifneq ($(SANITIZE),)
+ALL_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+endif
+ifneq ($(MUTANT),)
+CPPFLAGS   += -DMUTANT_$(MUTANT)
+endif
+LDLIBS      = $(PKG_LIBS) -pthread
+
+# ---- sources ----
+object = $(patsubst %.c,$(BUILD)/%.o,$(1))
+# A test that includes nothing of a layer is built without it.
+including = $(if $(1),$(shell grep -lE '^\#include "($(2))/' $(1)))
+
+STORE     := $(wildcard store/*.c)
+CONSENSUS := $(wildcard consensus/*.c)
+FS        := $(wildcard fs/*.c)
+SIM       := $(wildcard tests/sim/*.c)
+# What of consensus runs without libuv.
+PURE      := $(wildcard consensus/zab*.c consensus/replica*.c consensus/packet*.c)
+UNITS     := $(wildcard tests/unit/test_*.c)
+SIM_MAIN  := $(if $(SIM),$(shell grep -lE '^int main\>' $(SIM)))
+FIXTURES  := $(filter-out $(UNITS),$(wildcard tests/unit/*.c)) $(filter-out $(SIM_MAIN),$(SIM))
+UNITS_FS        := $(call including,$(UNITS),fs)
+UNITS_CONSENSUS := $(filter-out $(UNITS_FS),$(call including,$(UNITS),consensus|tests/sim))
+UNITS_STORE     := $(filter-out $(UNITS_FS) $(UNITS_CONSENSUS),$(UNITS))
+unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
+
+SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(filter-out $(SIM),$(FIXTURES)) $(UNITS)
+BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs)
+TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim)
+
+.PHONY: all run stop demo test test-binaries lint format install deps clean help
+all: $(BINARIES) compile_commands.json
+
+help:
+	@echo 'make              build build/znodefs'
+	@echo 'make run|stop     three peers mounted at run/1 run/2 run/3 (PEERS=1: one); take them down'
+	@echo 'make demo         the tour as a story, under a minute'
+	@echo 'make test         every test; the last line counts them'
+	@echo 'make lint|format  every check of the sources; clang-format'
+	@echo 'make install      into $$DESTDIR$$PREFIX'
+	@echo 'make deps         install the packages that are missing'
+	@echo 'SANITIZE=address,undefined builds into a folder of its own; WERROR=0 forgives warnings'
+
+deps:
+	@$(call install_missing,$(call missing,$(DEPS) $(DEPS_LINT)))
+
+.PHONY: deps-missing deps-lint
+deps-missing:
+	@$(call install_missing,$(MISSING))
+deps-lint:
+	@$(call install_missing,$(call missing,$(DEPS_LINT)))
+
+# ---- building ----
+# One short line for each file; V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@echo '  $(1) $(2)')
+
+$(BUILD)/%.o: %.c Makefile | $(if $(MISSING),deps-missing)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+define archive
+$(BUILD)/lib$(1).a: $(call object,$(2))
+	$(Q)rm -f $$@; $$(AR) rcs $$@ $$^
+endef
+$(eval $(call archive,store,$(STORE)))
+$(eval $(call archive,consensus,$(CONSENSUS)))
+$(eval $(call archive,fs,$(filter-out fs/main.c,$(FS))))
+$(eval $(call archive,fixtures,$(FIXTURES)))
+
+link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
+
+$(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE))
+	$(call say,LD,$@)
+	$(Q)$(link)
+$(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
+	$(call say,LD,$@)
+	$(Q)$(link)
+$(call unit_binary,$(UNITS_FS)): $(BUILD)/libfs.a
+$(call unit_binary,$(UNITS_FS) $(UNITS_CONSENSUS)): $(BUILD)/libconsensus.a
+$(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libstore.a
+	$(call say,LD,$@)
+	$(Q)$(link) -lcmocka
+
+-include $(patsubst %.o,%.d,$(call object,$(SOURCES)))
+
+test-binaries: $(BINARIES) $(TEST_BINARIES)
+
+# For editors and clang-tidy.
+json_entry = {"directory": "$(CURDIR)", "file": "$(1)", "command": "$(subst ",\",$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $(1))"}
+compile_commands.json: Makefile $(sort $(dir $(SOURCES))) | $(if $(MISSING),deps-missing)
+	@printf '%s\n' '[' $(foreach s,$(SOURCES),'$(subst ','\'',$(call json_entry,$(s)))$(if $(filter-out $(lastword $(SOURCES)),$(s)),$(comma))') ']' > $@
+
+# ---- running ----
+run: all
+	@BUILD=$(BUILD) mount-helpers/ensemble run $(PEERS)
+stop:
+	@mount-helpers/ensemble stop
+demo: all
+	@BUILD=$(BUILD) mount-helpers/ensemble demo
+
+# ---- testing ----
+ASAN := address,undefined
+# The sanitizers' build is made first: make's own lines then stand before those of the tests.
+test: test-binaries
+	@rm -f build/test-summary
+	+@$(if $(SANITIZE),,$(MAKE) SANITIZE=$(ASAN) test-binaries)
+	@$(PYTHON) tests/run-tests $(BUILD) $(if $(SANITIZE),,build/$(subst $(comma),-,$(ASAN)))
+
+ifneq ($(SIM_MAIN),)
+.PHONY: sim
+sim: $(BUILD)/znodefs-sim
+	$(BUILD)/znodefs-sim $(ARGS)
+endif
+
+# ---- the sources' own ----
+lint: all compile_commands.json | deps-lint
+	@$(PYTHON) tests/lint $(BUILD)
+format: | deps-lint
+	clang-format -i $$(find fs consensus store tests -name '*.[ch]')
+
+install: all
+	install -D -m 755 $(BUILD)/znodefs $(DESTDIR)$(PREFIX)/bin/znodefs
+
+clean:
+	@mount-helpers/ensemble stop
+	rm -rf build compile_commands.json
