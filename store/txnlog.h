@@ -1,6 +1,7 @@
 /*
  * txnlog: the transaction log: segments log.<zxid of the first record, in hex>, preallocated with zeros so that a
- * sync overwrites blocks already written, every record checksummed. The byte format is drawn at the top of txnlog.c.
+ * sync overwrites blocks already written, every record checksummed. The byte format is drawn at the top of
+ * txnlog_record.c.
  *
  * Used by one thread at a time (the replica's disk queue). An error of write or sync is final: the log refuses all
  * further writes with it (design: 4, lesson 8).
