@@ -18,21 +18,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TXN_NAME_MAX 255          /* bytes of one name */
-#define TXN_SYMLINK_MAX 4095      /* bytes of a symlink's target */
-#define TXN_XATTR_VALUE_MAX 65536 /* bytes of one xattr's value, as in the kernel */
-#define TXN_XATTRS_MAX 262144     /* bytes of all xattr names and values of one znode */
-#define TXN_RANGES_MAX 65536      /* ranges of one publish */
+#define TXN_NAME_MAX         255             /* bytes of one name */
+#define TXN_SYMLINK_MAX      4095            /* bytes of a symlink's target */
+#define TXN_XATTR_VALUE_MAX  65536           /* bytes of one xattr's value, as in the kernel */
+#define TXN_XATTRS_MAX       262144          /* bytes of all xattr names and values of one znode */
+#define TXN_XATTR_COUNT_MAX  4096            /* xattrs of one znode */
+#define TXN_RANGES_MAX       65536           /* ranges of one publish */
+#define TXN_NAME_WIRE_MAX    4096            /* longer names are malformed; those above TXN_NAME_MAX get ENAMETOOLONG */
 #define TXN_DATA_MAX_DEFAULT (1024u * 1024u) /* jute.maxbuffer */
-#define TXN_DATA_MAX_LIMIT (64u * 1024u * 1024u) /* the largest jute.maxbuffer accepted */
-#define TXN_KEEP_ALL UINT64_MAX
+#define TXN_DATA_MAX_LIMIT   (64u * 1024u * 1024u) /* the largest jute.maxbuffer accepted */
+#define TXN_KEEP_ALL         UINT64_MAX
 
 enum op_kind {
     OP_NOP = 0,          /* a barrier: changes nothing */
-    OP_ENSEMBLE = 1,     /* the ensemble's first transaction: sets its id */
-    OP_SESSION_OPEN = 2, /* begins an identity; drops older ones of the same server id */
+    OP_ENSEMBLE = 1,     /* the ensemble's first transaction: op.id becomes its id, once and for all */
+    OP_SESSION_OPEN = 2, /* begins the identity op.ino; drops others of the same server id op.id, unless that is 0 */
     OP_CREATE = 3,
-    OP_WRITE = 4,  /* publish: ranges over what is there, or whole contents */
+    OP_WRITE = 4, /* publish: ranges over what is there, or whole contents */
     OP_APPEND = 5,
     OP_SETATTR = 6,
     OP_REMOVE = 7, /* unlink or rmdir */
@@ -70,7 +72,8 @@ struct op_range {
  * bytes when decoding. */
 struct op {
     enum op_kind kind;
-    uint64_t ino; /* the node; for CREATE, REMOVE and RENAME the (old) parent directory */
+    uint64_t ino; /* the node; for CREATE, REMOVE and RENAME the (old) parent directory; for SESSION_OPEN the new
+                   * session's id (the request's own session is 0) */
 
     /* CREATE, REMOVE, RENAME: the name in the parent; SETXATTR, REMOVEXATTR: the attribute's full name. */
     const char *name;
@@ -109,7 +112,7 @@ struct op {
     const struct op_range *ranges;
     uint32_t n_ranges;
 
-    /* ENSEMBLE: the ensemble id (ino); SESSION_OPEN: the server id it belongs to */
+    /* ENSEMBLE: the ensemble's id, not 0; SESSION_OPEN: the server id the session belongs to, 0 for none */
     uint64_t id;
 };
 
