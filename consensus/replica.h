@@ -20,14 +20,18 @@ struct replica_job {
     void (*done)(struct replica_job *job);
 };
 
+/* None of these functions may call the replica; `job` and `snapshot` report later (a simulator's snapshot, written at
+ * once, may call replica_on_snapshot() from within). `fatal` may call replica_stop(). */
 struct replica_env {
     void *arg;
-    uint64_t (*now_ms)(void *arg);  /* monotonic */
-    int64_t (*wall_ns)(void *arg);  /* since 1970 */
-    uint64_t (*random)(void *arg);  /* never 0 */
-    void (*timer)(void *arg, uint64_t deadline_ms); /* call replica_on_timer() then; replaces the previous; UINT64_MAX: never */
+    uint64_t (*now_ms)(void *arg); /* monotonic */
+    int64_t (*wall_ns)(void *arg); /* since 1970 */
+    uint64_t (*random)(void *arg); /* never 0 */
+    void (*timer)(void *arg,
+                  uint64_t deadline_ms); /* call replica_on_timer() then; replaces the previous; UINT64_MAX: never */
     void (*job)(void *arg, struct replica_job *job);
-    /* Call replica_flush() before the loop waits again: many events, one batch. */
+    /* Call replica_flush() before the loop waits again: many events, one batch. Asked once until then; it may be asked
+     * from within replica_flush(), by what callbacks submit: then flush once more before waiting. */
     void (*want_flush)(void *arg);
     void (*send)(void *arg, uint64_t sid, const struct zab_packet *packet); /* borrowed */
     void (*send_flush)(void *arg);
@@ -42,11 +46,11 @@ struct replica_env {
 
 struct replica_config {
     struct zab_config zab;
-    uint32_t timeo_ms;        /* no quorum for this long: calls fail (design: 2.3) */
-    uint32_t data_max;        /* jute.maxbuffer, used while leading */
-    uint64_t snap_count;      /* transactions between snapshots */
-    uint64_t snap_bytes;      /* log bytes between snapshots */
-    unsigned snap_retain;     /* autopurge.snapRetainCount */
+    uint32_t timeo_ms;    /* no quorum for this long: calls fail (design: 2.3) */
+    uint32_t data_max;    /* jute.maxbuffer, used while leading */
+    uint64_t snap_count;  /* transactions between snapshots */
+    uint64_t snap_bytes;  /* log bytes between snapshots */
+    unsigned snap_retain; /* autopurge.snapRetainCount */
 };
 
 /* ---- front ends ---- */
@@ -69,6 +73,8 @@ struct replica_call {
     uint64_t seq;
     uint64_t submitted_ms;
     bool handed_over; /* to a leader, at least once */
+    bool outstanding; /* not decided yet */
+    struct outcome outcome;
     struct buf *body;
 };
 
@@ -98,9 +104,9 @@ void replica_listen(struct replica *r, struct replica_listener *l);
 struct replica_status {
     enum zab_role role;
     bool observer;
-    bool quorum;              /* a leader with a quorum is known and this peer is synchronized with it */
-    bool readable;            /* there is a state to show: see replica_readable */
-    uint64_t quorum_lost_ms;  /* how long there has been none; 0 with a quorum */
+    bool quorum;             /* a leader with a quorum is known and this peer is synchronized with it */
+    bool readable;           /* there is a state to show: see replica_readable */
+    uint64_t quorum_lost_ms; /* how long there has been none; 0 with a quorum */
     uint64_t sid;
     uint64_t leader;
     uint32_t epoch;
@@ -109,7 +115,7 @@ struct replica_status {
     uint64_t ensemble;
     uint64_t znodes;
     uint64_t bytes;
-    int disk_error; /* 0 or a positive errno */
+    int disk_error;   /* 0 or a positive errno */
     const char *disk; /* "ok" | "full" | "error" */
     uint64_t calls_outstanding;
     uint64_t txns_applied;
@@ -126,9 +132,9 @@ struct replica_peer_status {
     bool observer;
     bool up;
     bool self;
-    enum zab_role role;    /* as far as known: the leader is leading, a synchronized learner following */
+    enum zab_role role; /* as far as known: the leader is leading, a synchronized learner following */
     bool role_known;
-    uint64_t zxid;         /* 0: unknown */
+    uint64_t zxid;              /* 0: unknown */
     int64_t connected_since_ns; /* wall clock; 0: not connected */
 };
 /* Fills up to `max`, returns how many there are. */
@@ -157,7 +163,8 @@ uint64_t replica_ensemble(const struct replica *r);
 /* Stops taking part; `stopped` is called once the disk queue is idle and every call answered (EIO). Then free. */
 void replica_stop(struct replica *r, void (*stopped)(void *arg), void *arg);
 
-/* Frees at once, whatever is under way: the simulator's crash. Jobs put out must never report back. */
+/* Frees at once, whatever is under way: the simulator's crash. The job that was put out is freed as well: it must
+ * neither run nor report any more. No call is answered. */
 void replica_free(struct replica *r);
 
 #endif

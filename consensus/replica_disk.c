@@ -1,0 +1,312 @@
+/*
+ * The disk queue: everything that must become durable, in the order zab put it out, one job at a time.
+ *
+ *   queued --replica_flush()--> running (thread pool: run) --done on the loop--> reported to zab | the replica fails
+ *
+ * Appends that follow each other become one job as long as it waits: one fdatasync for all of them (group commit). An
+ * error is never retried (lesson 8): what the file holds then is unknown, so the peer stops and acknowledges nothing.
+ */
+#include "replica_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void job_free(struct disk_job *job)
+{
+    size_t i;
+
+    if (job == NULL) {
+        return;
+    }
+    for (i = 0; i < job->n; i++) {
+        buf_unref(job->bodies[i]);
+    }
+    free(job->bodies);
+    free(job->records);
+    state_free(job->state);
+    free(job);
+}
+
+static int run_append(struct disk_job *job)
+{
+    int rv;
+
+    rv = txnlog_append(job->log, job->records, job->n, &job->err);
+    if (rv != 0) {
+        return error_wrap(&job->err, rv, "append to the transaction log");
+    }
+    rv = txnlog_sync(job->log, &job->err);
+    if (rv != 0) {
+        return error_wrap(&job->err, rv, "sync the transaction log");
+    }
+    return 0;
+}
+
+/* The snapshot is durable before the log that it replaces goes: a crash in between leaves both. */
+static int run_snapshot(struct disk_job *job)
+{
+    int rv;
+
+    rv = snapshot_save(job->disk, job->state, &job->err);
+    if (rv != 0) {
+        return error_wrap(&job->err, rv, "save the leader's snapshot");
+    }
+    rv = txnlog_reset(job->log, job->zxid, &job->err);
+    if (rv != 0) {
+        return error_wrap(&job->err, rv, "empty the transaction log");
+    }
+    return 0;
+}
+
+/* In the thread pool: touches the job, the disk and the log, nothing else of the replica. */
+static void job_run(struct replica_job *base)
+{
+    struct disk_job *job = (struct disk_job *)base;
+
+    switch (job->kind) {
+    case DISK_JOB_APPEND:
+        job->rv = run_append(job);
+        return;
+    case DISK_JOB_TRUNCATE:
+        job->rv = txnlog_truncate(job->log, job->zxid, &job->err);
+        if (job->rv != 0) {
+            (void)error_wrap(&job->err, job->rv, "truncate the transaction log");
+        }
+        return;
+    case DISK_JOB_EPOCHS:
+        job->rv = epochs_save(job->disk, &job->epochs, &job->err);
+        if (job->rv != 0) {
+            (void)error_wrap(&job->err, job->rv, "save the epochs");
+        }
+        return;
+    case DISK_JOB_SNAPSHOT:
+        job->rv = run_snapshot(job);
+        return;
+    case DISK_JOB_PURGE:
+        job->rv = store_purge(job->disk, job->log, job->retain, &job->err);
+        return;
+    }
+}
+
+static void report(struct replica *r, enum zab_input_type type, uint64_t zxid)
+{
+    struct zab_input in = {.type = type, .zxid = zxid};
+
+    replica_input(r, &in);
+}
+
+/* "The epochs last put out are durable" is not true while newer ones are queued. */
+static bool epochs_queued(const struct replica *r)
+{
+    const struct disk_job *job;
+
+    for (job = r->disk.head; job != NULL; job = job->next) {
+        if (job->kind == DISK_JOB_EPOCHS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void job_succeeded(struct replica *r, struct disk_job *job)
+{
+    switch (job->kind) {
+    case DISK_JOB_APPEND:
+        r->disk.syncs++;
+        r->disk.bytes += job->bytes;
+        r->disk.zxid_synced = job->zxid;
+        report(r, ZAB_IN_LOG_SYNCED, job->zxid);
+        return;
+    case DISK_JOB_TRUNCATE:
+        r->disk.zxid_synced = job->zxid;
+        report(r, ZAB_IN_TRUNCATED, job->zxid);
+        return;
+    case DISK_JOB_EPOCHS:
+        if (!epochs_queued(r)) {
+            report(r, ZAB_IN_EPOCHS_SYNCED, 0);
+        }
+        return;
+    case DISK_JOB_SNAPSHOT:
+        r->disk.zxid_synced = job->zxid;
+        snap_installed(r, job->state);
+        job->state = NULL;
+        report(r, ZAB_IN_SNAP_SYNCED, job->zxid);
+        return;
+    case DISK_JOB_PURGE:
+        return;
+    }
+}
+
+static void job_failed(struct replica *r, const struct disk_job *job)
+{
+    if (job->kind == DISK_JOB_PURGE) {
+        /* What is kept too long does no harm; it is tried again after the next snapshot. */
+        replica_log(r, "purge of old snapshots and log segments: %s", job->err.text);
+        return;
+    }
+    r->disk.error = -job->rv;
+    r->disk.full = job->rv == -ENOSPC || job->rv == -EDQUOT;
+    if (r->disk.full) {
+        replica_fail(r, "%s: the disk is full; make room for dataDir and start this peer again", job->err.text);
+    } else {
+        replica_fail(r,
+                     "%s; nothing was acknowledged that is not on disk. Check the disk and start this peer again; if "
+                     "the disk is lost, start it with an empty dataDir: it synchronizes from the others",
+                     job->err.text);
+    }
+}
+
+static void job_done(struct replica_job *base)
+{
+    struct disk_job *job = (struct disk_job *)base;
+    struct replica *r = job->replica;
+
+    assert(r->disk.running == job);
+    r->disk.running = NULL;
+    if (!replica_halted(r)) {
+        if (job->rv == 0) {
+            job_succeeded(r, job);
+        } else {
+            job_failed(r, job);
+        }
+    }
+    job_free(job);
+    replica_pump(r, NULL);
+}
+
+static struct disk_job *job_new(struct replica *r, enum disk_job_kind kind)
+{
+    struct disk_job *job = replica_alloc(sizeof(*job));
+
+    job->job.run = job_run;
+    job->job.done = job_done;
+    job->replica = r;
+    job->kind = kind;
+    job->disk = r->store.disk;
+    job->log = r->store.log;
+    return job;
+}
+
+static void enqueue(struct replica *r, struct disk_job *job)
+{
+    if (r->disk.tail != NULL) {
+        r->disk.tail->next = job;
+    } else {
+        r->disk.head = job;
+    }
+    r->disk.tail = job;
+    replica_want_flush(r);
+}
+
+static struct disk_job *append_job(struct replica *r, size_t len)
+{
+    struct disk_job *job = r->disk.tail;
+
+    if (job == NULL || job->kind != DISK_JOB_APPEND || job->bytes + len > REPLICA_BATCH_BYTES) {
+        job = job_new(r, DISK_JOB_APPEND);
+        enqueue(r, job);
+    }
+    if (job->n == job->cap) {
+        job->cap = job->cap == 0 ? 16 : job->cap * 2;
+        job->records = replica_realloc(job->records, job->cap, sizeof(*job->records));
+        job->bodies = replica_realloc(job->bodies, job->cap, sizeof(struct buf *));
+    }
+    return job;
+}
+
+void disk_queue_append(struct replica *r, const struct zab_entry *entry)
+{
+    struct disk_job *job = append_job(r, entry->body->len);
+    struct txnlog_record *record = &job->records[job->n];
+
+    memset(record, 0, sizeof(*record));
+    record->zxid = entry->zxid;
+    record->zxid_prev = entry->zxid_prev;
+    record->payload = entry->body->bytes;
+    record->len = entry->body->len;
+    job->bodies[job->n] = buf_ref(entry->body);
+    job->n++;
+    job->bytes += entry->body->len;
+    job->zxid = entry->zxid;
+    r->snap.bytes += entry->body->len;
+}
+
+void disk_queue_truncate(struct replica *r, uint64_t zxid)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_TRUNCATE);
+
+    job->zxid = zxid;
+    enqueue(r, job);
+}
+
+void disk_queue_epochs(struct replica *r, uint32_t accepted, uint64_t accepted_from, uint32_t current)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_EPOCHS);
+
+    job->epochs.sid = r->config.zab.sid;
+    job->epochs.accepted_epoch = accepted;
+    job->epochs.accepted_from = accepted_from;
+    job->epochs.current_epoch = current;
+    enqueue(r, job);
+}
+
+void disk_queue_snapshot(struct replica *r, struct state *state, uint64_t zxid)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_SNAPSHOT);
+
+    job->state = state;
+    job->zxid = zxid;
+    enqueue(r, job);
+}
+
+void disk_queue_purge(struct replica *r)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_PURGE);
+
+    job->retain = r->config.snap_retain;
+    enqueue(r, job);
+}
+
+/* What is known to be committed now goes with every record of the batch, so that recovery may show it (lesson 13). */
+static void stamp_committed(const struct replica *r, struct disk_job *job)
+{
+    uint64_t zxid_committed = state_zxid(r->store.state);
+    size_t i;
+
+    for (i = 0; i < job->n; i++) {
+        job->records[i].zxid_committed = zxid_committed;
+    }
+}
+
+void disk_queue_start(struct replica *r)
+{
+    struct disk_job *job = r->disk.head;
+
+    if (r->disk.running != NULL || job == NULL || replica_halted(r)) {
+        return;
+    }
+    r->disk.head = job->next;
+    if (r->disk.head == NULL) {
+        r->disk.tail = NULL;
+    }
+    job->next = NULL;
+    stamp_committed(r, job);
+    r->disk.running = job;
+    r->env.job(r->env.arg, &job->job);
+}
+
+void disk_queue_release(struct replica *r)
+{
+    struct disk_job *job;
+
+    while (r->disk.head != NULL) {
+        job = r->disk.head;
+        r->disk.head = job->next;
+        job_free(job);
+    }
+    r->disk.tail = NULL;
+    job_free(r->disk.running);
+    r->disk.running = NULL;
+}

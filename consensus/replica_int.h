@@ -1,0 +1,259 @@
+/*
+ * replica_int: what the files of the replica share. Nobody else includes it.
+ *
+ *   replica.c           life cycle, the host's side
+ *   replica_step.c      the pump: inputs to zab, its outputs carried out
+ *   replica_calls.c     calls, the identity they are made under, resubmission, time-outs
+ *   replica_disk.c      the disk queue
+ *   replica_snapshot.c  snapshots: when, out to a learner, in from a leader
+ *   replica_status.c    what front ends are shown
+ *
+ * All work is done in the pump, which never runs inside itself: what a front end asks for is listed and waits for it,
+ * and what an output leads to is queued as the next input. So zab's outputs stay valid while they are carried out, and
+ * no callback finds the replica half way through a change.
+ */
+#ifndef CONSENSUS_REPLICA_INT_H
+#define CONSENSUS_REPLICA_INT_H
+
+#include "replica.h"
+
+/* How many calls, and bytes of them, may be handed to a leader and not be decided yet; others wait in the list. */
+#define REPLICA_WINDOW_CALLS 1024
+#define REPLICA_WINDOW_BYTES (16u * 1024u * 1024u)
+/* The largest request: the largest data with its envelope, below TXNLOG_RECORD_MAX and PACKET_FRAME_MAX. */
+#define REPLICA_REQUEST_MAX (72u * 1024u * 1024u)
+/* One append to the log takes at most this much: then it is synced, and the next one begins. */
+#define REPLICA_BATCH_BYTES (32u * 1024u * 1024u)
+/* Digests kept to be compared with the leader's, which lag behind by what is in flight. */
+#define REPLICA_DIGESTS 4096
+/* How often one flush begins anew for what its own callbacks submit; the next flush takes the rest. */
+#define REPLICA_FLUSH_ROUNDS 4
+
+#define REPLICA_TEXT_MAX 1024
+
+/* FIFO, in an array that is begun anew when it is empty. An input's body is owned: one reference. */
+struct replica_inputs {
+    struct zab_input *items;
+    size_t head;
+    size_t n;
+    size_t cap;
+};
+
+struct replica_calls {
+    struct replica_call *head;
+    struct replica_call *tail;
+    uint64_t n;
+};
+
+struct digest_entry {
+    uint64_t zxid;
+    uint64_t digest;
+};
+
+struct digest_ring {
+    struct digest_entry entries[REPLICA_DIGESTS];
+    size_t head; /* of the oldest */
+    size_t n;
+};
+
+struct replica_peer {
+    uint64_t sid;
+    bool observer;
+    bool listed; /* in the configuration; others are forgotten when they go */
+    bool up;
+    int64_t connected_since_ns;
+};
+
+enum disk_job_kind {
+    DISK_JOB_APPEND,
+    DISK_JOB_TRUNCATE,
+    DISK_JOB_EPOCHS,
+    DISK_JOB_SNAPSHOT,
+    DISK_JOB_PURGE,
+};
+
+/* A job belongs to the replica until done. run() reads what stands before `rv`, uses disk and log, writes rv and err.
+ */
+struct disk_job {
+    struct replica_job job; /* first member */
+    struct replica *replica;
+    struct disk_job *next;
+    enum disk_job_kind kind;
+    struct disk *disk;
+    struct txnlog *log;
+    struct txnlog_record *records; /* APPEND */
+    struct buf **bodies;           /* APPEND: what the payloads point into; references of the loop thread */
+    size_t n;
+    size_t cap;
+    size_t bytes;
+    uint64_t zxid;        /* APPEND: of the last record; TRUNCATE, SNAPSHOT */
+    struct epochs epochs; /* EPOCHS */
+    struct state *state;  /* SNAPSHOT: owned; touched by nobody else until done */
+    unsigned retain;      /* PURGE */
+    int rv;
+    struct error err;
+};
+
+struct disk_queue {
+    struct disk_job *running;
+    struct disk_job *head;
+    struct disk_job *tail;
+    uint64_t zxid_synced; /* the log is durable up to here */
+    int error;            /* 0 or a positive errno: the replica has failed with it */
+    bool full;            /* that error was a lack of room */
+    uint64_t syncs;
+    uint64_t bytes;
+};
+
+struct replica_snapshots {
+    struct snapshot_reader *reader; /* a snapshot that is coming in */
+    bool installing;                /* its job is queued or running */
+    bool saving;                    /* env.snapshot is under way */
+    uint64_t txns;                  /* applied since the last one was begun */
+    uint64_t bytes;
+    uint64_t begun;
+    uint64_t done;
+};
+
+/* What listeners of `status` were last told. */
+struct replica_told {
+    enum zab_role role;
+    uint64_t leader;
+    bool ready;
+    bool readable;
+};
+
+struct replica {
+    struct replica_config config; /* zab.servers is NULL: see peers */
+    struct replica_env env;
+    struct store store; /* store.state is the state */
+    struct zab *zab;
+    struct zab_outputs out;
+    struct replica_inputs inputs;
+    struct replica_listener *listeners;
+    struct replica_peer *peers; /* this one included */
+    size_t n_peers;
+
+    bool started;
+    bool pumping;
+    bool flushing;
+    bool flush_wanted;
+    uint64_t timer_ms; /* as last set */
+
+    /* The end: after either, inputs are ignored and nothing is acknowledged. */
+    bool failed;
+    bool failed_told;
+    char failed_text[REPLICA_TEXT_MAX];
+    bool stopping;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+
+    enum zab_role role;
+    uint64_t leader;
+    bool ready;
+    bool ready_seen;  /* since the start */
+    bool ready_fresh; /* what a new readiness asks for is still to be done */
+    uint64_t started_ms;
+    uint64_t quorum_lost_ms; /* since when; with ready false */
+    uint64_t elections;
+    struct replica_told told;
+
+    uint64_t applied_told; /* the zxid zab was last told of */
+    uint64_t txns_applied;
+    int64_t time_ns; /* of the newest transaction applied or proposed here: the leader's clock never goes back */
+    struct digest_ring digests;
+
+    uint64_t session;     /* the identity of our calls, drawn at random */
+    bool session_applied; /* it is known to the replicated state: calls may be handed over */
+    uint64_t seq_next;
+    struct replica_calls calls;     /* undecided, in the order of seq */
+    struct replica_call *call_next; /* the first that this leader was not given yet; NULL: none */
+    size_t window_calls;            /* those before call_next */
+    size_t window_bytes;
+    size_t n_bounded;             /* calls that fail when the quorum stays lost */
+    struct replica_calls decided; /* `done` is still to be called */
+
+    struct disk_queue disk;
+    struct replica_snapshots snap;
+};
+
+static inline bool replica_halted(const struct replica *r)
+{
+    return r->failed || r->stopping;
+}
+
+/* ---- replica.c ---- */
+
+/* Zeroed memory for something small; aborts when there is none. */
+void *replica_alloc(size_t size);
+void *replica_realloc(void *old, size_t n, size_t size);
+void replica_log(struct replica *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The peer can't go on. The first text counts; the host is told at the end of the pump. */
+void replica_fail(struct replica *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void replica_want_flush(struct replica *r);
+
+/* ---- replica_step.c ---- */
+
+/* Steps `first` (may be NULL; borrowed), then everything it leads to. */
+void replica_pump(struct replica *r, const struct zab_input *first);
+/* Queues an input for the pump; a body gets a reference. */
+void replica_input(struct replica *r, const struct zab_input *in);
+/* Gives zab the encoded request: stamped and proposed when leading, forwarded when learning. In the pump only. */
+void replica_propose(struct replica *r, struct buf *request);
+void replica_inputs_release(struct replica_inputs *q);
+
+/* ---- replica_calls.c ---- */
+
+/* A leader with a quorum is there anew. */
+void calls_on_ready(struct replica *r);
+/* Hands over the next call that fits into the window; false when there is none. */
+bool calls_hand_over(struct replica *r);
+void calls_on_applied(struct replica *r, const struct request *request, const struct outcome *outcome);
+/* Fails what has waited too long for a quorum. */
+void calls_expire(struct replica *r, uint64_t now_ms);
+/* When calls_expire() has something to do; UINT64_MAX: never. */
+uint64_t calls_deadline_ms(const struct replica *r);
+void calls_fail_all(struct replica *r, int err);
+/* Calls `done` of everything decided. */
+void calls_fire(struct replica *r);
+void calls_release(struct replica *r);
+
+/* ---- replica_disk.c ---- */
+
+void disk_queue_append(struct replica *r, const struct zab_entry *entry);
+void disk_queue_truncate(struct replica *r, uint64_t zxid);
+void disk_queue_epochs(struct replica *r, uint32_t accepted, uint64_t accepted_from, uint32_t current);
+/* Takes `state` over. */
+void disk_queue_snapshot(struct replica *r, struct state *state, uint64_t zxid);
+void disk_queue_purge(struct replica *r);
+/* Puts out the next job if none is. */
+void disk_queue_start(struct replica *r);
+void disk_queue_release(struct replica *r);
+
+/* ---- replica_snapshot.c ---- */
+
+void snap_send(struct replica *r, const struct zab_output *o);
+void snap_chunk(struct replica *r, const struct buf *piece);
+void snap_install(struct replica *r, uint64_t zxid);
+void snap_drop(struct replica *r);
+/* The job of snap_install() is done: `state` (taken over) is the state now. */
+void snap_installed(struct replica *r, struct state *state);
+/* Begins a snapshot file when one is due. */
+void snap_consider(struct replica *r);
+/* The listeners' `changed`, for state_on_change(). */
+void snap_change_cb(void *arg, const struct change *change);
+
+/* ---- replica_status.c ---- */
+
+void peers_init(struct replica *r, const struct zab_config *config);
+void peers_set(struct replica *r, uint64_t sid, bool observer, bool up);
+/* Tells listeners if role, leader, quorum or readability are not what they were. */
+void status_tell(struct replica *r);
+/* When readability changes by time alone; UINT64_MAX: it does not. */
+uint64_t status_deadline_ms(const struct replica *r);
+
+void digests_clear(struct digest_ring *ring);
+void digests_add(struct digest_ring *ring, uint64_t zxid, uint64_t digest);
+bool digests_find(const struct digest_ring *ring, uint64_t zxid, uint64_t *ret_digest);
+
+#endif

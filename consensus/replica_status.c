@@ -1,0 +1,239 @@
+/* What front ends are shown: status, peers, readability; and the digests kept for comparison. */
+#include "replica_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- digests ---- */
+
+void digests_clear(struct digest_ring *ring)
+{
+    ring->head = 0;
+    ring->n = 0;
+}
+
+void digests_add(struct digest_ring *ring, uint64_t zxid, uint64_t digest)
+{
+    struct digest_entry *e;
+
+    if (ring->n == REPLICA_DIGESTS) {
+        ring->head = (ring->head + 1) % REPLICA_DIGESTS;
+        ring->n--;
+    }
+    e = &ring->entries[(ring->head + ring->n) % REPLICA_DIGESTS];
+    e->zxid = zxid;
+    e->digest = digest;
+    ring->n++;
+}
+
+/* The zxids grow, so the ring is searched by halves. */
+bool digests_find(const struct digest_ring *ring, uint64_t zxid, uint64_t *ret_digest)
+{
+    const struct digest_entry *e;
+    size_t low = 0;
+    size_t high = ring->n;
+    size_t middle;
+
+    while (low < high) {
+        middle = low + (high - low) / 2;
+        e = &ring->entries[(ring->head + middle) % REPLICA_DIGESTS];
+        if (e->zxid == zxid) {
+            *ret_digest = e->digest;
+            return true;
+        }
+        if (e->zxid < zxid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return false;
+}
+
+/* ---- peers ---- */
+
+static struct replica_peer *peers_find(const struct replica *r, uint64_t sid)
+{
+    size_t i;
+
+    for (i = 0; i < r->n_peers; i++) {
+        if (r->peers[i].sid == sid) {
+            return &r->peers[i];
+        }
+    }
+    return NULL;
+}
+
+static struct replica_peer *peers_add(struct replica *r, uint64_t sid, bool observer)
+{
+    struct replica_peer *p;
+
+    r->peers = replica_realloc(r->peers, r->n_peers + 1, sizeof(*r->peers));
+    p = &r->peers[r->n_peers];
+    memset(p, 0, sizeof(*p));
+    p->sid = sid;
+    p->observer = observer;
+    r->n_peers++;
+    return p;
+}
+
+void peers_init(struct replica *r, const struct zab_config *config)
+{
+    size_t i;
+
+    for (i = 0; i < config->n_servers; i++) {
+        peers_add(r, config->servers[i].sid, config->servers[i].observer)->listed = true;
+    }
+    if (peers_find(r, config->sid) == NULL) {
+        (void)peers_add(r, config->sid, config->observer);
+    }
+}
+
+void peers_set(struct replica *r, uint64_t sid, bool observer, bool up)
+{
+    struct replica_peer *p = peers_find(r, sid);
+
+    if (p == NULL) {
+        if (!up) {
+            return;
+        }
+        p = peers_add(r, sid, observer);
+    }
+    p->up = up;
+    p->connected_since_ns = up ? r->env.wall_ns(r->env.arg) : 0;
+    if (!up && !p->listed) {
+        *p = r->peers[r->n_peers - 1];
+        r->n_peers--;
+    }
+}
+
+static void fill_self(const struct replica *r, struct replica_peer_status *s)
+{
+    s->self = true;
+    s->up = true;
+    s->role = r->role;
+    s->role_known = true;
+    s->zxid = state_zxid(r->store.state);
+}
+
+static void fill_other(const struct replica *r, const struct replica_peer *p, struct replica_peer_status *s)
+{
+    struct zab_peer_info info;
+
+    s->up = p->up;
+    s->connected_since_ns = p->connected_since_ns;
+    if (p->sid == r->leader) {
+        s->role = ZAB_LEADING;
+        s->role_known = true;
+    }
+    memset(&info, 0, sizeof(info));
+    if (r->role == ZAB_LEADING && zab_peer_info(r->zab, p->sid, &info) && info.up) {
+        s->zxid = info.zxid_acked;
+        if (info.synced) {
+            s->role = p->observer ? ZAB_OBSERVING : ZAB_FOLLOWING;
+            s->role_known = true;
+        }
+    }
+}
+
+size_t replica_peers(const struct replica *r, struct replica_peer_status *peers, size_t max)
+{
+    size_t i;
+
+    for (i = 0; i < r->n_peers && i < max; i++) {
+        memset(&peers[i], 0, sizeof(peers[i]));
+        peers[i].sid = r->peers[i].sid;
+        peers[i].observer = r->peers[i].observer;
+        if (peers[i].sid == r->config.zab.sid) {
+            fill_self(r, &peers[i]);
+        } else {
+            fill_other(r, &r->peers[i], &peers[i]);
+        }
+    }
+    return r->n_peers;
+}
+
+/* ---- readability ---- */
+
+static bool has_state(const struct replica *r)
+{
+    return state_zxid(r->store.state) != 0 || state_ensemble(r->store.state) != 0;
+}
+
+bool replica_readable(const struct replica *r)
+{
+    if (r->ready_seen) {
+        return true;
+    }
+    return r->started && has_state(r) && r->env.now_ms(r->env.arg) >= r->started_ms + r->config.timeo_ms;
+}
+
+uint64_t status_deadline_ms(const struct replica *r)
+{
+    if (r->ready_seen || r->told.readable || !has_state(r)) {
+        return UINT64_MAX;
+    }
+    return r->started_ms + r->config.timeo_ms;
+}
+
+/* ---- status ---- */
+
+void status_tell(struct replica *r)
+{
+    struct replica_told now = {
+        .role = r->role, .leader = r->leader, .ready = r->ready, .readable = replica_readable(r)};
+    struct replica_listener *l;
+
+    if (now.role == r->told.role && now.leader == r->told.leader && now.ready == r->told.ready &&
+        now.readable == r->told.readable) {
+        return;
+    }
+    r->told = now;
+    for (l = r->listeners; l != NULL; l = l->next) {
+        if (l->status != NULL) {
+            l->status(l->arg);
+        }
+    }
+}
+
+static const char *disk_text(const struct replica *r)
+{
+    if (r->disk.error == 0) {
+        return "ok";
+    }
+    return r->disk.full ? "full" : "error";
+}
+
+void replica_status(const struct replica *r, struct replica_status *ret_status)
+{
+    const struct state *state = r->store.state;
+    struct zab_info info;
+
+    memset(ret_status, 0, sizeof(*ret_status));
+    memset(&info, 0, sizeof(info));
+    zab_info(r->zab, &info);
+    ret_status->role = r->role;
+    ret_status->observer = r->config.zab.observer;
+    ret_status->quorum = r->ready;
+    ret_status->readable = replica_readable(r);
+    if (!r->ready && r->started) {
+        ret_status->quorum_lost_ms = r->env.now_ms(r->env.arg) - r->quorum_lost_ms;
+    }
+    ret_status->sid = r->config.zab.sid;
+    ret_status->leader = r->leader;
+    ret_status->epoch = info.epoch;
+    ret_status->zxid = state_zxid(state);
+    ret_status->zxid_logged = info.zxid_logged;
+    ret_status->ensemble = state_ensemble(state);
+    ret_status->znodes = tree_count(state_tree(state));
+    ret_status->bytes = tree_data_bytes(state_tree(state));
+    ret_status->disk_error = r->disk.error;
+    ret_status->disk = disk_text(r);
+    ret_status->calls_outstanding = r->calls.n;
+    ret_status->txns_applied = r->txns_applied;
+    ret_status->log_syncs = r->disk.syncs;
+    ret_status->log_bytes = r->disk.bytes;
+    ret_status->snapshots = r->snap.done;
+    ret_status->elections = r->elections;
+    ret_status->digest = state_digest(state);
+}
