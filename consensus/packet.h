@@ -22,10 +22,11 @@ struct packet_greeting {
     uint64_t sid;      /* the sender's; 0: an unlisted observer that wants one */
     uint64_t sid_to;   /* the server it means to reach; 0: whoever listens there */
     bool observer;
-    uint64_t nonce;    /* drawn at the sender's start: tells a restarted peer from one that reconnects */
+    uint64_t nonce; /* drawn at the sender's start: tells a restarted peer from one that reconnects */
 };
 
-/* What stands in a frame's header. -EBADMSG: not ours (magic); -EFBIG: longer than `max`. */
+/* What stands in the PACKET_HEADER_LEN bytes of a frame's header. -EBADMSG: not ours (magic); -EFBIG: the frame, header
+ * included, is longer than `max`. */
 int packet_header_read(const uint8_t *bytes, size_t max, uint32_t *ret_body_len);
 
 /* Whole frames, header included; one reference for the caller. */

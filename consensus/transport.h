@@ -1,5 +1,6 @@
 /*
- * transport: frames between peers over TCP. The one place that knows sockets: TLS will live in transport.c alone.
+ * transport: frames between peers over TCP. The one place that knows sockets: TLS will live in transport_conn.c
+ * alone.
  *
  * One connection per pair of peers: the one with the larger sid dials, an observer always dials. Hosts are resolved
  * again at every dial (lesson 10). A connection is up once both greetings were exchanged and agree; a second one from
@@ -16,6 +17,8 @@
 
 struct transport;
 
+#define TRANSPORT_QUEUE_BYTES_DEFAULT ((size_t)256 * 1024 * 1024)
+
 struct transport_peer {
     uint64_t sid;
     const char *host; /* name or address, as configured */
@@ -31,15 +34,17 @@ struct transport_config {
     uint16_t listen_port;
     const struct transport_peer *peers; /* the others; copied */
     size_t n_peers;
-    size_t queue_bytes_max; /* a peer that lets more pile up is disconnected */
+    size_t queue_bytes_max; /* a peer that lets more pile up is disconnected; 0: TRANSPORT_QUEUE_BYTES_DEFAULT */
 };
 
-/* Called on the loop. `packet` and its body are borrowed. `address` is "host:port" of the other end. */
+/* Called on the loop; up, down and packet never from within the functions below, and not after transport_stop().
+ * `packet` and its body are borrowed. `address` is "host:port" of the other end. */
 struct transport_callbacks {
     void (*up)(void *arg, uint64_t sid, bool observer, const char *address);
     void (*down)(void *arg, uint64_t sid);
     void (*packet)(void *arg, uint64_t sid, const struct zab_packet *packet);
-    uint64_t (*ensemble)(void *arg); /* this peer's ensemble id now, 0: none yet */
+    uint64_t (*ensemble)(void *arg);          /* this peer's ensemble id now, 0: none yet */
+    void (*log)(void *arg, const char *text); /* one line, no newline */
     void *arg;
 };
 
@@ -55,6 +60,9 @@ void transport_flush(struct transport *t);
 /* Closes the connection to `sid` (logged with `reason`); `down` is called later, on the loop. */
 void transport_disconnect(struct transport *t, uint64_t sid, const char *reason);
 
+/* "host:port" of the other end while `sid` is up, else NULL. */
+const char *transport_address(const struct transport *t, uint64_t sid);
+
 /* Counters for metrics. */
 struct transport_stats {
     uint64_t bytes_sent;
@@ -65,7 +73,8 @@ struct transport_stats {
 };
 void transport_stats(const struct transport *t, struct transport_stats *ret_stats);
 
-/* Closes everything; `closed` is called when the last handle is gone and the transport freed. */
+/* Closes everything; `closed` (may be NULL) is called from the loop when the last handle is gone and the transport
+ * freed. */
 void transport_stop(struct transport *t, void (*closed)(void *arg), void *arg);
 
 #endif

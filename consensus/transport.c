@@ -1,0 +1,329 @@
+#include "transport_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG 128
+/* Encoding a small packet is cheaper than looking whether it is the one before. */
+#define CACHED_BODY_MIN 4096
+
+/* ---- listening ---- */
+
+static int listen_one(const struct sockaddr_storage *address, int *ret_fd)
+{
+    socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int one = 1;
+    int rv;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    /* Only skips the wait for connections that linger; a port with a live listener stays refused. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        bind(fd, (const struct sockaddr *)address, len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
+        rv = -errno;
+        (void)close(fd);
+        return rv;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Listens before any handle exists, so that a failure leaves nothing to be closed by the loop. */
+static int listen_open(const struct transport_config *config, int *ret_fd, struct error *err)
+{
+    struct sockaddr_storage addresses[ADDRESSES_MAX];
+    const char *host = config->listen_host;
+    size_t n = dial_addresses(host, config->listen_port, addresses, ADDRESSES_MAX);
+    int rv = -EADDRNOTAVAIL;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        rv = listen_one(&addresses[i], ret_fd);
+        if (rv == 0) {
+            return 0;
+        }
+    }
+    if (n == 0) {
+        return error_set(err, rv, "%s: the name cannot be resolved: correct the host of server.%" PRIu64 " in zoo.cfg",
+                         host, config->sid);
+    }
+    if (rv == -EADDRINUSE) {
+        return error_set(err, rv,
+                         "%s:%u: address already in use: another peer (or program) listens there: stop it, or change "
+                         "server.%" PRIu64 "'s port",
+                         host, config->listen_port, config->sid);
+    }
+    if (rv == -EADDRNOTAVAIL) {
+        return error_set(err, rv,
+                         "%s:%u: this host does not have the address: correct the host of server.%" PRIu64
+                         " in zoo.cfg, or this server's myid",
+                         host, config->listen_port, config->sid);
+    }
+    return error_set(err, rv, "%s:%u: cannot listen: %s: change server.%" PRIu64 "'s host or port", host,
+                     config->listen_port, strerror(-rv), config->sid);
+}
+
+/* ---- start and stop ---- */
+
+static void link_init(struct transport *t, struct peer_link *pl, const struct transport_peer *peer)
+{
+    bool both_observe = t->observer && peer->observer;
+    int rv;
+
+    assert(peer->sid != t->sid);
+    pl->t = t;
+    pl->sid = peer->sid;
+    pl->host = strdup(peer->host);
+    if (pl->host == NULL) {
+        abort();
+    }
+    pl->port = peer->port;
+    pl->observer = peer->observer;
+    /* Of an observer and a participant the observer dials; else the larger id. */
+    pl->dials = !both_observe && (t->observer != peer->observer ? t->observer : t->sid > peer->sid);
+    rv = uv_timer_init(t->loop, &pl->timer);
+    assert(rv == 0);
+    pl->timer.data = pl;
+    t->pending++;
+}
+
+static struct transport *transport_new(uv_loop_t *loop, const struct transport_config *config,
+                                       const struct transport_callbacks *cb)
+{
+    struct transport *t = calloc(1, sizeof(*t));
+    size_t i;
+    int rv;
+
+    if (t == NULL || (t->links = calloc(config->n_peers + 1, sizeof(*t->links))) == NULL) {
+        abort();
+    }
+    t->loop = loop;
+    t->sid = config->sid;
+    t->observer = config->observer;
+    t->nonce = config->nonce;
+    t->queue_bytes_max = config->queue_bytes_max != 0 ? config->queue_bytes_max : TRANSPORT_QUEUE_BYTES_DEFAULT;
+    t->cb = *cb;
+    rv = uv_tcp_init(loop, &t->listener);
+    assert(rv == 0);
+    t->listener.data = t;
+    t->pending++;
+    t->n_links = config->n_peers;
+    for (i = 0; i < t->n_links; i++) {
+        link_init(t, &t->links[i], &config->peers[i]);
+    }
+    return t;
+}
+
+int transport_start(uv_loop_t *loop, const struct transport_config *config, const struct transport_callbacks *cb,
+                    struct transport **ret_transport, struct error *err)
+{
+    struct transport *t;
+    int fd = -1;
+    size_t i;
+    int rv;
+
+    if (config->listen_host != NULL) {
+        rv = listen_open(config, &fd, err);
+        if (rv != 0) {
+            return rv;
+        }
+    }
+    t = transport_new(loop, config, cb);
+    if (fd >= 0) {
+        rv = uv_tcp_open(&t->listener, fd);
+        if (rv == 0) {
+            rv = uv_listen((uv_stream_t *)&t->listener, LISTEN_BACKLOG, conn_listen_cb);
+        } else {
+            (void)close(fd);
+        }
+        if (rv != 0) {
+            transport_stop(t, NULL, NULL);
+            return error_set(err, rv, "listen at %s:%u: %s", config->listen_host, config->listen_port, uv_strerror(rv));
+        }
+    }
+    for (i = 0; i < t->n_links; i++) {
+        if (t->links[i].dials) {
+            dial_start(&t->links[i]);
+        }
+    }
+    *ret_transport = t;
+    return 0;
+}
+
+static void cache_drop(struct transport *t)
+{
+    buf_unref(t->cached_frame);
+    buf_unref(t->cached_packet.body);
+    t->cached_frame = NULL;
+    t->cached_packet.body = NULL;
+}
+
+void transport_unpend(struct transport *t)
+{
+    void (*closed)(void *arg) = t->closed;
+    void *arg = t->closed_arg;
+    size_t i;
+
+    assert(t->pending > 0);
+    t->pending--;
+    if (t->pending > 0) {
+        return;
+    }
+    assert(t->stopping);
+    assert(t->conns == NULL);
+    for (i = 0; i < t->n_links; i++) {
+        free(t->links[i].host);
+    }
+    free(t->links);
+    cache_drop(t);
+    free(t);
+    if (closed != NULL) {
+        closed(arg);
+    }
+}
+
+static void listener_closed_cb(uv_handle_t *handle)
+{
+    transport_unpend(handle->data);
+}
+
+static void link_timer_closed_cb(uv_handle_t *handle)
+{
+    struct peer_link *pl = handle->data;
+
+    transport_unpend(pl->t);
+}
+
+void transport_stop(struct transport *t, void (*closed)(void *arg), void *arg)
+{
+    struct conn *c;
+    size_t i;
+
+    assert(!t->stopping);
+    t->stopping = true;
+    t->closed = closed;
+    t->closed_arg = arg;
+    uv_close((uv_handle_t *)&t->listener, listener_closed_cb);
+    for (i = 0; i < t->n_links; i++) {
+        dial_stop(&t->links[i]);
+        uv_close((uv_handle_t *)&t->links[i].timer, link_timer_closed_cb);
+    }
+    for (c = t->conns; c != NULL; c = c->next) {
+        conn_close(c);
+    }
+}
+
+/* ---- sending ---- */
+
+struct peer_link *transport_link(struct transport *t, uint64_t sid)
+{
+    size_t i;
+
+    for (i = 0; i < t->n_links; i++) {
+        if (t->links[i].sid == sid) {
+            return &t->links[i];
+        }
+    }
+    return NULL;
+}
+
+static struct conn *conn_up_to(struct transport *t, uint64_t sid)
+{
+    struct peer_link *pl = transport_link(t, sid);
+
+    return pl != NULL && pl->conn != NULL && pl->conn->state == CONN_UP ? pl->conn : NULL;
+}
+
+static bool packets_equal(const struct zab_packet *a, const struct zab_packet *b)
+{
+    return a->type == b->type && a->epoch == b->epoch && a->zxid == b->zxid && a->zxid_prev == b->zxid_prev &&
+           a->round == b->round && a->vote.sid == b->vote.sid && a->vote.zxid == b->vote.zxid &&
+           a->vote.epoch == b->vote.epoch && a->vote.virgin == b->vote.virgin && a->vote.sole == b->vote.sole &&
+           a->role == b->role && a->virgin == b->virgin && a->empty == b->empty &&
+           a->accepted_from == b->accepted_from && a->zxid_digest == b->zxid_digest && a->digest == b->digest &&
+           a->body == b->body;
+}
+
+/* A proposal goes to every follower: its bytes are copied and summed once. */
+static struct buf *frame_of(struct transport *t, const struct zab_packet *packet)
+{
+    uint64_t ensemble = t->cb.ensemble(t->cb.arg);
+
+    if (packet->body == NULL || packet->body->len < CACHED_BODY_MIN) {
+        return packet_encode(packet, ensemble);
+    }
+    if (t->cached_frame == NULL || t->cached_ensemble != ensemble || !packets_equal(&t->cached_packet, packet)) {
+        cache_drop(t);
+        t->cached_frame = packet_encode(packet, ensemble);
+        t->cached_packet = *packet;
+        t->cached_packet.body = buf_ref(packet->body);
+        t->cached_ensemble = ensemble;
+    }
+    return buf_ref(t->cached_frame);
+}
+
+void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *packet)
+{
+    struct conn *c = conn_up_to(t, sid);
+
+    if (c == NULL || t->stopping) {
+        return;
+    }
+    if (c->out_bytes > t->queue_bytes_max) {
+        log_limited(t, LOG_DISCONNECTED, c->log_key,
+                    "disconnected server.%" PRIu64 " at %s: it does not read: %zu bytes wait for it", sid, c->address,
+                    c->out_bytes);
+        conn_close(c);
+        return;
+    }
+    conn_queue(c, frame_of(t, packet));
+}
+
+void transport_flush(struct transport *t)
+{
+    size_t i;
+
+    for (i = 0; i < t->n_links && !t->stopping; i++) {
+        if (t->links[i].conn != NULL) {
+            conn_flush(t->links[i].conn);
+        }
+    }
+    cache_drop(t);
+}
+
+void transport_disconnect(struct transport *t, uint64_t sid, const char *reason)
+{
+    struct conn *c = conn_up_to(t, sid);
+
+    if (c == NULL || t->stopping) {
+        return;
+    }
+    log_limited(t, LOG_DISCONNECTED, c->log_key, "disconnected server.%" PRIu64 " at %s: %s", sid, c->address, reason);
+    conn_close(c);
+}
+
+const char *transport_address(const struct transport *t, uint64_t sid)
+{
+    size_t i;
+
+    for (i = 0; i < t->n_links; i++) {
+        const struct peer_link *pl = &t->links[i];
+
+        if (pl->sid == sid && pl->conn != NULL && pl->conn->state == CONN_UP) {
+            return pl->conn->address;
+        }
+    }
+    return NULL;
+}
+
+void transport_stats(const struct transport *t, struct transport_stats *ret_stats)
+{
+    *ret_stats = t->stats;
+}

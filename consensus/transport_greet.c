@@ -1,0 +1,141 @@
+/*
+ * The greeting: who is at the other end, and may it be? The dialling side greets first; the other answers any
+ * well-formed greeting with its own, also one that it refuses, so that both logs can name what differs.
+ */
+#include "transport_internal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+void conn_greet(struct conn *c, uint64_t sid_to)
+{
+    struct transport *t = c->t;
+    struct packet_greeting g = {
+        .ensemble = t->cb.ensemble(t->cb.arg),
+        .sid = t->sid,
+        .sid_to = sid_to,
+        .observer = t->observer,
+        .nonce = t->nonce,
+    };
+
+    conn_queue(c, packet_encode_greeting(&g));
+    conn_flush(c);
+}
+
+bool conn_ensemble_fits(struct conn *c, uint64_t ensemble)
+{
+    uint64_t ours = c->t->cb.ensemble(c->t->cb.arg);
+
+    if (ensemble == 0 || ours == 0 || ensemble == ours) {
+        return true;
+    }
+    conn_refuse(c, LOG_ENSEMBLE,
+                "refused server.%" PRIu64 " at %s: its data is of ensemble 0x%" PRIx64 ", this server's of 0x%" PRIx64
+                ": if it belongs here, stop it and move its dataDir/znodefs away (or this server's, if this one is the "
+                "newcomer); if not, correct the line server.%" PRIu64 " in zoo.cfg",
+                c->pl->sid, c->address, ensemble, ours, c->pl->sid);
+    return false;
+}
+
+/* The other end of a connection we dialled must be who we meant. */
+static bool greeting_dialled_ok(struct conn *c, const struct packet_greeting *g)
+{
+    if (g->sid == c->pl->sid) {
+        return true;
+    }
+    if (g->sid == c->t->sid) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: this address of server.%" PRIu64
+                    " is answered by a server with this one's own id %" PRIu64 ": correct the line server.%" PRIu64
+                    " in zoo.cfg, or the other's myid",
+                    c->address, c->pl->sid, g->sid, c->pl->sid);
+    } else {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: this address of server.%" PRIu64 " is answered by server.%" PRIu64
+                    ": correct the line server.%" PRIu64 " in zoo.cfg, or the other's myid",
+                    c->address, c->pl->sid, g->sid, c->pl->sid);
+    }
+    return false;
+}
+
+/* Who came to us must be listed, must mean us, and must be the one of the pair that dials. */
+static bool greeting_accepted_ok(struct conn *c, const struct packet_greeting *g)
+{
+    struct transport *t = c->t;
+
+    if (g->sid == 0) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: an observer without an id: not supported yet; list it as server.N=...:observer in "
+                    "every server's zoo.cfg",
+                    c->address);
+    } else if (g->sid == t->sid) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: it has this server's own id %" PRIu64 ": give one of the two another myid, or correct "
+                    "the line that names this server's address",
+                    c->address, g->sid);
+    } else if (g->sid_to != 0 && g->sid_to != t->sid) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: server.%" PRIu64 " looks for server.%" PRIu64 " here, but this is server.%" PRIu64
+                    ": correct the line server.%" PRIu64 " in its zoo.cfg, or this server's myid",
+                    c->address, g->sid, g->sid_to, t->sid, g->sid_to);
+    } else if (transport_link(t, g->sid) == NULL) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: server.%" PRIu64
+                    " is not in this server's zoo.cfg: add its line to every server's, or "
+                    "correct its myid",
+                    c->address, g->sid);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool greeting_role_ok(struct conn *c, const struct packet_greeting *g)
+{
+    struct transport *t = c->t;
+    struct peer_link *pl = c->pl;
+
+    if (g->observer != pl->observer) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: server.%" PRIu64 " runs as %s, but is listed here as %s: make its line the same in "
+                    "every server's zoo.cfg",
+                    c->address, pl->sid, g->observer ? "an observer" : "a participant",
+                    pl->observer ? "an observer" : "a participant");
+        return false;
+    }
+    if (!c->dialled && (pl->dials || (t->observer && pl->observer))) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: server.%" PRIu64
+                    " should wait to be dialled by this server: make the server lines the "
+                    "same in every server's zoo.cfg",
+                    c->address, pl->sid);
+        return false;
+    }
+    return true;
+}
+
+void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
+{
+    struct packet_greeting g;
+
+    if (packet_decode_greeting(frame, len, &g) != 0) {
+        conn_refuse(c, LOG_DAMAGED, "refused %s: a greeting that makes no sense", c->address);
+        return;
+    }
+    if (!c->dialled) {
+        conn_greet(c, g.sid);
+        if (c->state == CONN_CLOSING) {
+            return;
+        }
+    }
+    if (!(c->dialled ? greeting_dialled_ok(c, &g) : greeting_accepted_ok(c, &g))) {
+        return;
+    }
+    c->pl = transport_link(c->t, g.sid);
+    assert(c->pl != NULL);
+    c->nonce = g.nonce;
+    if (greeting_role_ok(c, &g) && conn_ensemble_fits(c, g.ensemble)) {
+        conn_greeted(c);
+    }
+}

@@ -1,0 +1,184 @@
+/*
+ * What the files of transport share: transport.c (start, stop, sending), transport_conn.c (one connection's life),
+ * transport_frame.c (from bytes to packets), transport_greet.c (who may connect), transport_dial.c (names, dialling,
+ * backoff), transport_log.c (log lines).
+ */
+#ifndef CONSENSUS_TRANSPORT_INTERNAL_H
+#define CONSENSUS_TRANSPORT_INTERNAL_H
+
+#include "transport.h"
+
+#include <netinet/in.h>
+
+#define GREETING_TIMEOUT_MS 2000 /* also bounds a TCP connect */
+#define UNGREETED_MAX       64   /* accepted connections that have not greeted yet */
+#define BACKOFF_MIN_MS      20
+#define BACKOFF_MAX_MS      250
+/* A connection that lasted this long ended by a mishap, and is dialled again at once. */
+#define STABLE_MS 1000
+
+#define READ_BUFFER_MIN ((size_t)256 * 1024)      /* once greeted */
+#define READ_BUFFER_MAX ((size_t)4 * 1024 * 1024) /* a larger one is given back after the frame that needed it */
+#define ADDRESS_MAX     (INET6_ADDRSTRLEN + 10)   /* "[v6]:port" */
+#define ADDRESSES_MAX   16                        /* of one name, tried at one dial */
+
+/* ---- log lines ---- */
+
+/* What repeats of a line are counted by, together with the address. */
+enum log_reason {
+    LOG_LISTENER,
+    LOG_STRANGER,
+    LOG_OVERSIZED,
+    LOG_DAMAGED,
+    LOG_VERSION,
+    LOG_SILENT,
+    LOG_CROWD,
+    LOG_IDENTITY,
+    LOG_ENSEMBLE,
+    LOG_UNREACHABLE,
+    LOG_LOST,
+    LOG_REPLACED,
+    LOG_DISCONNECTED,
+};
+
+#define LOG_SLOTS 128
+
+struct log_slot {
+    uint64_t key;     /* hash of reason and address; 0: free */
+    uint64_t said_ms; /* when the line was last written */
+    uint64_t repeats; /* since then */
+};
+
+struct log_limiter {
+    struct log_slot slots[LOG_SLOTS];
+};
+
+/* ---- the parts ---- */
+
+/*
+ *   CONNECTING --connected--> GREETING --greeting agreed--> UP
+ *       |          (accepted) ---^ |                         |
+ *       +-----------------------> CLOSING <------------------+
+ *
+ * A connection is freed when both its handles have reported their close.
+ */
+enum conn_state {
+    CONN_CONNECTING,
+    CONN_GREETING,
+    CONN_UP,
+    CONN_CLOSING,
+};
+
+struct conn {
+    uv_tcp_t tcp;
+    uv_timer_t timer; /* until the greeting */
+    uv_connect_t connect;
+    struct transport *t;
+    struct peer_link *pl; /* the peer dialled, or the one that greeted; NULL before */
+    struct conn *prev;
+    struct conn *next;
+    enum conn_state state;
+    bool dialled;
+    bool told_up; /* up was called, down not yet */
+    unsigned handles;
+    uint64_t nonce;
+    uint64_t up_ms;
+    char address[ADDRESS_MAX];
+    char log_key[ADDRESS_MAX]; /* what its log lines are counted by: where dialled, or the host it came from */
+
+    uint8_t *in;
+    size_t in_len;
+    size_t in_cap;
+
+    struct buf **out; /* frames not yet given to the socket; owned */
+    size_t out_n;
+    size_t out_cap;
+    size_t out_bytes; /* of `out` and of the write under way */
+    bool writing;
+};
+
+/* A configured peer. */
+struct peer_link {
+    struct transport *t;
+    uint64_t sid;
+    char *host;
+    uint16_t port;
+    bool observer;
+    bool dials;        /* this side dials */
+    struct conn *conn; /* the newest greeted connection, until its down was told */
+    struct conn *dial; /* the connection being dialled, or the one that dialling made */
+    bool resolving;
+    unsigned backoff_ms; /* 0: dial at once */
+    uv_timer_t timer;
+    uv_getaddrinfo_t resolve;
+    struct sockaddr_storage addresses[ADDRESSES_MAX];
+    size_t n_addresses;
+    size_t next_address;
+};
+
+struct transport {
+    uv_loop_t *loop;
+    uint64_t sid;
+    bool observer;
+    uint64_t nonce;
+    size_t queue_bytes_max;
+    struct transport_callbacks cb;
+    struct transport_stats stats;
+    struct log_limiter limiter;
+    uv_tcp_t listener;
+    struct peer_link *links;
+    size_t n_links;
+    struct conn *conns; /* newest first */
+    unsigned n_ungreeted;
+    size_t pending; /* handles and resolutions that have still to report their end */
+    bool stopping;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    /* The last frame with a large body: broadcast, it is encoded once. */
+    struct buf *cached_frame;
+    struct zab_packet cached_packet; /* body referenced */
+    uint64_t cached_ensemble;
+};
+
+/* transport.c */
+struct peer_link *transport_link(struct transport *t, uint64_t sid);
+void transport_unpend(struct transport *t); /* one of `pending` has ended */
+
+/* transport_conn.c */
+void conn_listen_cb(uv_stream_t *listener, int status);
+/* Never NULL: a failure shows as the connection's end. */
+struct conn *conn_dial(struct peer_link *pl, const struct sockaddr_storage *address);
+void conn_close(struct conn *c);
+void conn_greeted(struct conn *c);                  /* by a peer that may */
+void conn_queue(struct conn *c, struct buf *frame); /* takes over the reference */
+void conn_flush(struct conn *c);
+void conn_tell_down(struct conn *c);
+
+/* transport_frame.c: takes all whole frames out of c->in */
+void conn_parse(struct conn *c);
+
+/* transport_greet.c */
+void conn_greet(struct conn *c, uint64_t sid_to);
+void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len);
+bool conn_ensemble_fits(struct conn *c, uint64_t ensemble);
+
+/* transport_dial.c */
+void dial_start(struct peer_link *pl);
+void dial_ended(struct peer_link *pl, bool was_up, uint64_t lasted_ms);
+void dial_stop(struct peer_link *pl);
+size_t dial_addresses(const char *host, uint16_t port, struct sockaddr_storage *addresses, size_t max);
+void address_format(const struct sockaddr_storage *address, char *ret_host, char *ret_address);
+
+/* transport_log.c: a line at most once a minute per reason and address, with a count of the repeats. */
+void log_limited(struct transport *t, enum log_reason reason, const char *address, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Logs why, counts and closes. */
+#define conn_refuse(c, reason, ...)                                                                                    \
+    do {                                                                                                               \
+        (c)->t->stats.connections_refused++;                                                                           \
+        log_limited((c)->t, (reason), (c)->log_key, __VA_ARGS__);                                                      \
+        conn_close(c);                                                                                                 \
+    } while (0)
+
+#endif
