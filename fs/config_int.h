@@ -1,0 +1,33 @@
+/* config_int: what the parts of config share. */
+#ifndef FS_CONFIG_INT_H
+#define FS_CONFIG_INT_H
+
+#include "config.h"
+
+/* A place in a file, for messages. */
+struct config_place {
+    const char *file;
+    unsigned line;
+};
+
+void config_problem(struct text *problems, const struct config_place *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Never NULL: aborts when memory is out. */
+char *config_strdup(const char *s);
+
+/* A decimal number, or with `0x` a hexadecimal one, of which nothing is left over. */
+bool config_parse_number(const char *s, uint64_t *ret_value);
+
+/* config_key.c: sets what `key` means. Returns false after telling a problem. Keys without meaning here are gathered
+ * in `ignored` ("key (line N), ..."). */
+bool config_set_key(struct config *c, const struct config_place *at, const char *key, const char *value,
+                    struct text *ignored, struct text *problems);
+
+/* config_server.c: a line server.N=..., `number` being the N. */
+bool config_add_server(struct config *c, const struct config_place *at, const char *number, const char *value,
+                       struct text *problems);
+/* What can only be seen with all lines at hand: addresses that are given twice, or lie outside loopback. */
+void config_check_servers(struct config *c, struct text *problems);
+
+#endif
