@@ -34,26 +34,26 @@ enum zab_role {
 };
 
 enum zab_packet_type {
-    ZAB_VOTE = 1,          /* election: who I am for, or whom I follow */
-    ZAB_FOLLOWERINFO = 2,  /* learner: I join, this is my accepted epoch */
-    ZAB_LEADERINFO = 3,    /* leader: this is the new epoch */
-    ZAB_ACKEPOCH = 4,      /* learner: promised; my current epoch and last zxid */
-    ZAB_TRUNC = 5,         /* leader: drop what you have after zxid */
-    ZAB_TRUNCATED = 6,     /* learner: my last zxid is now this */
-    ZAB_DIFF = 7,          /* leader: proposals after zxid follow */
-    ZAB_SNAP = 8,          /* leader: a snapshot follows */
-    ZAB_SNAP_DATA = 9,     /* a piece of it (sent by the driver) */
-    ZAB_SNAP_END = 10,     /* that was all of the snapshot at zxid (sent by the driver) */
-    ZAB_NEWLEADER = 11,    /* leader: you have all of my history; zxid is its end */
+    ZAB_VOTE = 1,           /* election: who I am for, or whom I follow */
+    ZAB_FOLLOWERINFO = 2,   /* learner: I join, this is my accepted epoch */
+    ZAB_LEADERINFO = 3,     /* leader: this is the new epoch */
+    ZAB_ACKEPOCH = 4,       /* learner: promised; my current epoch and last zxid */
+    ZAB_TRUNC = 5,          /* leader: drop what you have after zxid */
+    ZAB_TRUNCATED = 6,      /* learner: my last zxid is now this */
+    ZAB_DIFF = 7,           /* leader: proposals after zxid follow */
+    ZAB_SNAP = 8,           /* leader: a snapshot follows */
+    ZAB_SNAP_DATA = 9,      /* a piece of it (sent by the driver) */
+    ZAB_SNAP_END = 10,      /* that was all of the snapshot at zxid (sent by the driver) */
+    ZAB_NEWLEADER = 11,     /* leader: you have all of my history; zxid is its end */
     ZAB_ACK_NEWLEADER = 12, /* learner: it is on my disk, and so is the epoch */
-    ZAB_UPTODATE = 13,     /* leader: a quorum has it; committed up to zxid */
-    ZAB_PROPOSAL = 14,     /* leader: one transaction */
-    ZAB_ACK = 15,          /* learner: on my disk up to zxid (cumulative) */
-    ZAB_COMMIT = 16,       /* leader: committed up to zxid (cumulative) */
-    ZAB_INFORM = 17,       /* leader to observer: one committed transaction */
-    ZAB_PING = 18,         /* leader: alive; committed up to zxid */
-    ZAB_PONG = 19,         /* learner: alive; on my disk up to zxid */
-    ZAB_REQUEST = 20,      /* learner: please propose this */
+    ZAB_UPTODATE = 13,      /* leader: a quorum has it; committed up to zxid */
+    ZAB_PROPOSAL = 14,      /* leader: one transaction */
+    ZAB_ACK = 15,           /* learner: on my disk up to zxid (cumulative) */
+    ZAB_COMMIT = 16,        /* leader: committed up to zxid (cumulative) */
+    ZAB_INFORM = 17,        /* leader to observer: one committed transaction */
+    ZAB_PING = 18,          /* leader: alive; committed up to zxid */
+    ZAB_PONG = 19,          /* learner: alive; on my disk up to zxid */
+    ZAB_REQUEST = 20,       /* learner: please propose this */
     ZAB_PACKET_TYPE_COUNT
 };
 
@@ -62,23 +62,24 @@ struct zab_vote {
     uint64_t sid;
     uint64_t zxid;
     uint32_t epoch;
-    bool virgin; /* the candidate has never promised an epoch: an empty dataDir (lesson 12) */
+    bool virgin; /* the candidate was never synchronized: an empty dataDir (lesson 12) */
+    bool sole;   /* the candidate was an ensemble of one: nothing committed can be elsewhere */
 };
 
 struct zab_packet {
     enum zab_packet_type type;
-    uint32_t epoch;        /* FOLLOWERINFO: accepted; ACKEPOCH: current; otherwise the leader's */
+    uint32_t epoch; /* FOLLOWERINFO: accepted; ACKEPOCH: current; otherwise the leader's */
     uint64_t zxid;
-    uint64_t zxid_prev;    /* PROPOSAL, INFORM: the transaction before in the leader's history */
-    uint64_t round;        /* VOTE: election round; FOLLOWERINFO and LEADERINFO: the join they belong to */
-    struct zab_vote vote;  /* VOTE */
-    enum zab_role role;    /* VOTE: the sender's */
-    bool virgin;           /* VOTE, FOLLOWERINFO: the sender has never promised an epoch */
-    bool empty;            /* VOTE: the sender has no transaction */
+    uint64_t zxid_prev;     /* PROPOSAL, INFORM: the transaction before in the leader's history */
+    uint64_t round;         /* VOTE: election round; FOLLOWERINFO and LEADERINFO: the join they belong to */
+    struct zab_vote vote;   /* VOTE */
+    enum zab_role role;     /* VOTE: the sender's */
+    bool virgin;            /* VOTE, FOLLOWERINFO: the sender was never synchronized */
+    bool empty;             /* VOTE: the sender has no transaction */
     uint64_t accepted_from; /* FOLLOWERINFO: whose epoch was accepted */
-    uint64_t zxid_digest;  /* COMMIT, PING: the digest of the tree at this zxid; 0: none */
+    uint64_t zxid_digest;   /* COMMIT, PING: the digest of the tree at this zxid; 0: none */
     uint64_t digest;
-    struct buf *body;      /* PROPOSAL, INFORM, REQUEST, SNAP_DATA; else NULL. Borrowed. */
+    struct buf *body; /* PROPOSAL, INFORM, REQUEST, SNAP_DATA; else NULL. Borrowed. */
 };
 
 struct zab_server {
@@ -110,6 +111,7 @@ struct zab_recovered {
     uint32_t accepted_epoch;
     uint64_t accepted_from;
     uint32_t current_epoch;
+    bool sole;                       /* the current epoch is of an ensemble of one */
     uint64_t zxid_committed;         /* known to be committed: applied by the driver */
     uint64_t zxid_base;              /* the transaction before entries[0]; the last one if there are no entries */
     const struct zab_entry *entries; /* bodies are referenced, not taken */
@@ -117,18 +119,18 @@ struct zab_recovered {
 };
 
 enum zab_input_type {
-    ZAB_IN_START,        /* once, first */
-    ZAB_IN_DEADLINE,     /* the time outputs.deadline_ms asked for has come (too early or too late is harmless) */
-    ZAB_IN_PEER_UP,      /* packets can be exchanged with `peer` */
-    ZAB_IN_PEER_DOWN,    /* its connection is gone, with whatever was in flight */
-    ZAB_IN_PACKET,       /* `packet` from `peer`, in the order sent */
-    ZAB_IN_LOG_SYNCED,   /* appends are durable up to `zxid` */
+    ZAB_IN_START,         /* once, first */
+    ZAB_IN_DEADLINE,      /* the time outputs.deadline_ms asked for has come (too early or too late is harmless) */
+    ZAB_IN_PEER_UP,       /* packets can be exchanged with `peer` */
+    ZAB_IN_PEER_DOWN,     /* its connection is gone, with whatever was in flight */
+    ZAB_IN_PACKET,        /* `packet` from `peer`, in the order sent */
+    ZAB_IN_LOG_SYNCED,    /* appends are durable up to `zxid` */
     ZAB_IN_EPOCHS_SYNCED, /* the epochs last put out are durable */
-    ZAB_IN_TRUNCATED,    /* the truncation to `zxid` is durable */
-    ZAB_IN_SNAP_SYNCED,  /* the snapshot at `zxid` is durable, and is the state now */
-    ZAB_IN_SUBMIT,       /* `body`: propose it (leading) or forward it (learning); dropped unless ready */
-    ZAB_IN_APPLIED,      /* the tree's digest at `zxid` is `digest` */
-    ZAB_IN_RESIGN,       /* stop leading or following; look again */
+    ZAB_IN_TRUNCATED,     /* the truncation to `zxid` is durable */
+    ZAB_IN_SNAP_SYNCED,   /* the snapshot at `zxid` is durable, and is the state now */
+    ZAB_IN_SUBMIT,        /* `body`: propose it (leading) or forward it (learning); dropped unless ready */
+    ZAB_IN_APPLIED,       /* the tree's digest at `zxid` is `digest` */
+    ZAB_IN_RESIGN,        /* stop leading or following; look again */
 };
 
 struct zab_input {
@@ -143,20 +145,20 @@ struct zab_input {
 };
 
 enum zab_output_type {
-    ZAB_OUT_SEND,       /* `packet` to `peer` */
-    ZAB_OUT_APPEND,     /* write `entry` to the log; report with LOG_SYNCED */
-    ZAB_OUT_TRUNCATE,   /* drop the log after `zxid`; report with TRUNCATED */
-    ZAB_OUT_EPOCHS,     /* write accepted_epoch, accepted_from, current_epoch; report with EPOCHS_SYNCED */
-    ZAB_OUT_COMMIT,     /* apply `entry` */
-    ZAB_OUT_SNAP_SEND,  /* send the applied state to `peer` as SNAP_DATA packets and SNAP_END */
-    ZAB_OUT_SNAP_CHUNK, /* keep packet.body, a piece of a snapshot being received */
+    ZAB_OUT_SEND,         /* `packet` to `peer` */
+    ZAB_OUT_APPEND,       /* write `entry` to the log; report with LOG_SYNCED */
+    ZAB_OUT_TRUNCATE,     /* drop the log after `zxid`; report with TRUNCATED */
+    ZAB_OUT_EPOCHS,       /* write accepted_epoch, accepted_from, current_epoch, sole; report with EPOCHS_SYNCED */
+    ZAB_OUT_COMMIT,       /* apply `entry` */
+    ZAB_OUT_SNAP_SEND,    /* send the applied state to `peer` as SNAP_DATA packets and SNAP_END */
+    ZAB_OUT_SNAP_CHUNK,   /* keep packet.body, a piece of a snapshot being received */
     ZAB_OUT_SNAP_INSTALL, /* the pieces are the whole snapshot at `zxid`: make it durable and the state; SNAP_SYNCED */
-    ZAB_OUT_SNAP_DROP,  /* forget the pieces */
-    ZAB_OUT_ROLE,       /* role, leader and readiness have changed */
-    ZAB_OUT_REQUEST,    /* `peer` forwarded packet.body: check it, stamp it and submit it */
+    ZAB_OUT_SNAP_DROP,    /* forget the pieces */
+    ZAB_OUT_ROLE,         /* role, leader and readiness have changed */
+    ZAB_OUT_REQUEST,      /* `peer` forwarded packet.body: check it, stamp it and submit it */
     ZAB_OUT_CHECK_DIGEST, /* compare the digest recorded for `zxid` with `digest`; if they differ, stop */
-    ZAB_OUT_DISCONNECT, /* `peer` broke the protocol (`reason`): close its connection */
-    ZAB_OUT_FATAL,      /* going on would lose data: stop the peer, `reason` says why */
+    ZAB_OUT_DISCONNECT,   /* `peer` broke the protocol (`reason`): close its connection */
+    ZAB_OUT_FATAL,        /* going on would lose data: stop the peer, `reason` says why */
 };
 
 struct zab_output {
@@ -169,9 +171,10 @@ struct zab_output {
     uint32_t accepted_epoch;
     uint64_t accepted_from;
     uint32_t current_epoch;
+    bool sole;
     enum zab_role role;
-    uint64_t leader; /* 0: unknown */
-    bool ready;      /* requests can be submitted; reads are up to date as of joining */
+    uint64_t leader;    /* 0: unknown */
+    bool ready;         /* requests can be submitted; reads are up to date as of joining */
     const char *reason; /* static */
 };
 
@@ -213,7 +216,7 @@ struct zab_info {
 void zab_info(const struct zab *z, struct zab_info *ret_info);
 bool zab_peer_info(const struct zab *z, uint64_t sid, struct zab_peer_info *ret_info);
 
-const char *zab_role_name(enum zab_role role);           /* "looking", "following", "leading", "observing" */
+const char *zab_role_name(enum zab_role role);          /* "looking", "following", "leading", "observing" */
 const char *zab_packet_name(enum zab_packet_type type); /* "VOTE", ... */
 
 #endif

@@ -1,0 +1,441 @@
+/*
+ * zab_leader.c: the leader: discovery (a new epoch that a quorum promises), broadcast (proposals, cumulative
+ * acknowledgements, commits) and stepping down. Synchronization of learners is in zab_sync.c.
+ */
+#include "zab_int.h"
+
+#include <string.h>
+
+/* Beyond this counter the leader resigns: the next epoch starts at 1 again. */
+#define COUNTER_RESIGN (ZXID_COUNTER_MAX - 1)
+
+static void set_leader_phase(struct zab *z, enum leader_phase phase)
+{
+    z->leading.phase = phase;
+    z->leading.phase_ms = z->now_ms;
+}
+
+/* Does a peer that was never synchronized count? See zab_election.c. */
+static bool virgins_count(const struct zab *z)
+{
+    return z->leading.formation || z->sole;
+}
+
+/* Are the participants in `phase` or beyond, this one included, a quorum of those who count? */
+static bool have_quorum(const struct zab *z, enum learner_phase phase)
+{
+    size_t n = !zab_is_virgin(z) || virgins_count(z);
+    size_t i;
+
+    for (i = 0; i < z->n_peers; i++) {
+        const struct zab_peer *p = &z->peers[i];
+
+        if (p->participant && p->phase >= phase && (!p->virgin || virgins_count(z))) {
+            n++;
+        }
+    }
+    return n >= zab_quorum(z);
+}
+
+/* Discovery: one more than the newest epoch a quorum has accepted, on our own disk first. */
+static void check_discovery(struct zab *z)
+{
+    uint32_t newest = z->accepted_epoch;
+    size_t i;
+
+    if (z->leading.phase != LEADER_DISCOVERY || !have_quorum(z, LEARNER_JOINING)) {
+        return;
+    }
+    for (i = 0; i < z->n_peers; i++) {
+        const struct zab_peer *p = &z->peers[i];
+
+        if (p->phase >= LEARNER_JOINING && p->participant && p->accepted_epoch > newest) {
+            newest = p->accepted_epoch;
+        }
+    }
+    z->leading.epoch = newest + 1;
+    z->accepted_epoch = newest + 1;
+    z->accepted_from = z->sid;
+    set_leader_phase(z, LEADER_PROMISE);
+    zab_emit_epochs(z);
+}
+
+void leader_start(struct zab *z, bool formation)
+{
+    size_t i;
+
+    memset(&z->leading, 0, sizeof(z->leading));
+    z->leading.since_ms = z->now_ms;
+    z->leading.formation = formation;
+    z->leading.ping_ms = z->now_ms;
+    set_leader_phase(z, LEADER_DISCOVERY);
+    zab_set_role(z, ZAB_LEADING, z->sid, false);
+    for (i = 0; i < z->n_peers; i++) {
+        if (z->peers[i].up) {
+            election_send_vote(z, z->peers[i].sid);
+        }
+    }
+    check_discovery(z);
+}
+
+static void send_leaderinfo(struct zab *z, struct zab_peer *p)
+{
+    struct zab_packet *packet = zab_send(z, p->sid, ZAB_LEADERINFO, 0);
+
+    packet->round = p->join;
+    learner_set_phase(z, p, LEARNER_PROMISING);
+}
+
+/* Has this participant promised an epoch that ours does not exceed? Then a leader with a newer one is needed. */
+static bool outpromised(const struct zab *z, const struct zab_peer *p)
+{
+    if (z->leading.phase == LEADER_DISCOVERY || !p->participant) {
+        return false;
+    }
+    return p->accepted_epoch > z->leading.epoch ||
+           (p->accepted_epoch == z->leading.epoch && p->accepted_from != z->sid);
+}
+
+void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
+{
+    if (z->role == ZAB_FOLLOWING || z->role == ZAB_OBSERVING) {
+        election_send_vote(z, p->sid);
+        return;
+    }
+    p->join = packet->round;
+    p->accepted_epoch = packet->epoch;
+    p->accepted_from = packet->accepted_from;
+    p->virgin = packet->virgin;
+    p->zxid_acked = 0;
+    learner_set_phase(z, p, LEARNER_JOINING);
+    if (z->role != ZAB_LEADING) {
+        return; /* it has decided a moment before us */
+    }
+    if (outpromised(z, p)) {
+        zab_look(z);
+    } else if (z->leading.phase >= LEADER_ACKEPOCH) {
+        send_leaderinfo(z, p);
+    } else {
+        check_discovery(z);
+    }
+}
+
+/* ACKEPOCH from a quorum: our history is the newest of theirs, so it is the epoch's initial history. */
+static void check_ackepoch(struct zab *z)
+{
+    size_t i;
+
+    if (z->leading.phase != LEADER_ACKEPOCH || !have_quorum(z, LEARNER_PROMISED)) {
+        return;
+    }
+    z->leading.zxid_start = zab_log_last(&z->log);
+    z->current_epoch = z->leading.epoch;
+    z->sole = z->sole || z->n_participants == 1;
+    set_leader_phase(z, LEADER_SYNC);
+    zab_emit_epochs(z);
+    for (i = 0; i < z->n_peers; i++) {
+        if (z->peers[i].phase == LEARNER_PROMISED) {
+            sync_learner(z, &z->peers[i]);
+        }
+    }
+}
+
+void leader_on_epochs_synced(struct zab *z)
+{
+    size_t i;
+
+    if (z->epochs_in_flight > 0) {
+        return;
+    }
+    if (z->leading.phase == LEADER_PROMISE) {
+        set_leader_phase(z, LEADER_ACKEPOCH);
+        for (i = 0; i < z->n_peers; i++) {
+            if (z->peers[i].phase == LEARNER_JOINING) {
+                send_leaderinfo(z, &z->peers[i]);
+            }
+        }
+        check_ackepoch(z);
+    } else if (z->leading.phase == LEADER_SYNC) {
+        z->leading.self_synced = true;
+        sync_check(z);
+    }
+}
+
+/* A participant with a newer history than ours: we may lack what is committed, so another must lead. */
+static bool more_recent(const struct zab *z, const struct zab_peer *p)
+{
+    if (!p->participant || p->virgin) {
+        return false;
+    }
+    if (p->current_epoch != z->current_epoch) {
+        return p->current_epoch > z->current_epoch;
+    }
+    return p->zxid > zab_log_last(&z->log);
+}
+
+void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
+{
+    if (z->role != ZAB_LEADING || p->phase != LEARNER_PROMISING) {
+        return;
+    }
+    p->current_epoch = packet->epoch;
+    p->zxid = packet->zxid;
+    learner_set_phase(z, p, LEARNER_PROMISED);
+    if (z->leading.phase == LEADER_ACKEPOCH) {
+        if (more_recent(z, p)) {
+            zab_look(z);
+        } else {
+            check_ackepoch(z);
+        }
+    } else {
+        sync_learner(z, p);
+    }
+}
+
+/* ---- broadcast ---- */
+
+/* The newest zxid that a quorum of the participants has on disk. */
+static uint64_t quorum_zxid(const struct zab *z)
+{
+    uint64_t best = 0;
+    size_t i;
+    size_t j;
+    size_t quorum = zab_quorum(z);
+
+#ifdef ZNODEFS_MUTANT_COMMIT_MINORITY
+    quorum -= quorum > 1; /* Seeded fault. */
+#endif
+    for (i = 0; i <= z->n_peers; i++) {
+        uint64_t candidate = i == z->n_peers ? z->zxid_synced : z->peers[i].zxid_acked;
+        size_t n = z->zxid_synced >= candidate;
+
+        if (i < z->n_peers && (!z->peers[i].participant || z->peers[i].phase < LEARNER_SYNCED)) {
+            continue;
+        }
+        for (j = 0; j < z->n_peers; j++) {
+            const struct zab_peer *p = &z->peers[j];
+
+            n += p->participant && p->phase >= LEARNER_SYNCED && p->zxid_acked >= candidate;
+        }
+        if (n >= quorum && candidate > best) {
+            best = candidate;
+        }
+    }
+    return best;
+}
+
+static void send_commit(struct zab *z, uint64_t to)
+{
+    struct zab_packet *packet = zab_send(z, to, ZAB_COMMIT, z->zxid_committed);
+
+    packet->zxid_digest = z->zxid_digest;
+    packet->digest = z->digest;
+}
+
+void leader_try_commit(struct zab *z)
+{
+    uint64_t before = z->zxid_committed;
+    uint64_t zxid;
+    size_t first;
+    size_t i;
+    size_t k;
+
+    if (z->role != ZAB_LEADING || z->leading.phase != LEADER_BROADCAST) {
+        return;
+    }
+    zxid = quorum_zxid(z);
+    if (zxid <= before) {
+        return;
+    }
+    first = zab_log_after(&z->log, before);
+    for (i = 0; i < z->n_peers; i++) {
+        const struct zab_peer *p = &z->peers[i];
+
+        for (k = first; !p->participant && p->phase >= LEARNER_SYNCING && k < z->log.n; k++) {
+            if (zab_log_at(&z->log, k)->zxid <= zxid) {
+                zab_send_entry(z, p->sid, ZAB_INFORM, zab_log_at(&z->log, k));
+            }
+        }
+    }
+    zab_commit_to(z, zxid);
+    for (i = 0; i < z->n_peers; i++) {
+        if (z->peers[i].participant && z->peers[i].phase == LEARNER_SERVING) {
+            send_commit(z, z->peers[i].sid);
+        }
+    }
+}
+
+void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
+{
+    if (z->role != ZAB_LEADING || p->phase < LEARNER_SYNCED) {
+        return;
+    }
+    if (packet->zxid > zab_log_last(&z->log) || packet->zxid < p->zxid_acked) {
+        zab_disconnect(z, p->sid, "it acknowledged what was not proposed");
+        return;
+    }
+    p->lag_ms = packet->zxid == zab_log_last(&z->log) ? 0 : z->now_ms;
+    p->zxid_acked = packet->zxid;
+    leader_try_commit(z);
+}
+
+void leader_on_request(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
+{
+    struct zab_output *item;
+
+    if (z->role != ZAB_LEADING || p->phase != LEARNER_SERVING || packet->body == NULL) {
+        return; /* it submits again once it is served */
+    }
+    item = zab_emit(z, ZAB_OUT_REQUEST);
+    item->peer = p->sid;
+    item->packet = *packet;
+    buf_ref(packet->body);
+}
+
+void leader_on_submit(struct zab *z, struct buf *body)
+{
+    struct zab_entry entry;
+    size_t i;
+
+    assert(z->leading.phase == LEADER_BROADCAST);
+    if (z->leading.counter >= COUNTER_RESIGN) {
+        zab_look(z);
+        return;
+    }
+    z->leading.counter++;
+    entry.zxid = zxid_make(z->leading.epoch, z->leading.counter);
+    entry.zxid_prev = zab_log_last(&z->log);
+    entry.body = body;
+    zab_log_append(&z->log, &entry);
+    zab_emit_append(z, &entry);
+    for (i = 0; i < z->n_peers; i++) {
+        struct zab_peer *p = &z->peers[i];
+
+        if (p->participant && p->phase >= LEARNER_SYNCING) {
+            zab_send_entry(z, p->sid, ZAB_PROPOSAL, &entry);
+            p->lag_ms = p->lag_ms == 0 ? z->now_ms : p->lag_ms;
+        }
+    }
+}
+
+/* ---- time ---- */
+
+static void send_pings(struct zab *z)
+{
+    size_t i;
+
+    z->leading.ping_ms = z->now_ms + z->peer_timeout_ms / ZAB_PINGS_PER_TIMEOUT;
+    for (i = 0; i < z->n_peers; i++) {
+        if (z->peers[i].phase >= LEARNER_JOINING) {
+            struct zab_packet *packet = zab_send(z, z->peers[i].sid, ZAB_PING, z->zxid_committed);
+
+            packet->zxid_digest = z->zxid_digest;
+            packet->digest = z->digest;
+        }
+    }
+}
+
+/* Until when may this learner stay silent, or in the phase it is in? */
+static uint64_t learner_expiry(const struct zab *z, const struct zab_peer *p)
+{
+    uint64_t silent = p->heard_ms + z->peer_timeout_ms;
+
+    if (p->phase < LEARNER_JOINING) {
+        return UINT64_MAX;
+    }
+    if (p->phase < LEARNER_SERVING) {
+        uint64_t patient = p->heard_ms + (uint64_t)z->peer_timeout_ms * ZAB_SYNC_PATIENCE;
+
+        return patient < p->phase_ms + z->init_ms ? patient : p->phase_ms + z->init_ms;
+    }
+    if (p->lag_ms != 0 && p->participant && p->lag_ms + z->sync_ms < silent) {
+        return p->lag_ms + z->sync_ms;
+    }
+    return silent;
+}
+
+/* The time a quorum was last heard from: the quorum-th newest, counting this one as now. */
+static uint64_t quorum_heard_ms(const struct zab *z)
+{
+    size_t need = zab_quorum(z) - 1;
+    uint64_t best = 0;
+    size_t i;
+    size_t j;
+
+    if (need == 0) {
+        return z->now_ms;
+    }
+    for (i = 0; i < z->n_peers; i++) {
+        size_t n = 0;
+
+        if (!z->peers[i].participant) {
+            continue;
+        }
+        for (j = 0; j < z->n_peers; j++) {
+            n += z->peers[j].participant && z->peers[j].heard_ms >= z->peers[i].heard_ms;
+        }
+        if (n >= need && z->peers[i].heard_ms > best) {
+            best = z->peers[i].heard_ms;
+        }
+    }
+    return best;
+}
+
+/* When this leader must step down unless it hears more (lesson 15). */
+static uint64_t resign_ms(const struct zab *z)
+{
+    uint64_t heard = quorum_heard_ms(z);
+    uint64_t due = (heard > z->leading.since_ms ? heard : z->leading.since_ms) + z->peer_timeout_ms;
+    uint64_t phase_due = z->leading.phase_ms + z->init_ms;
+
+    if (zab_quorum(z) == 1) {
+        return UINT64_MAX;
+    }
+    if (z->leading.phase == LEADER_SYNC) {
+        due += (uint64_t)z->peer_timeout_ms * (ZAB_SYNC_PATIENCE - 1);
+    }
+    if (z->leading.phase == LEADER_DISCOVERY) {
+        phase_due = z->leading.phase_ms + z->peer_timeout_ms;
+    }
+    if (z->leading.phase == LEADER_BROADCAST || due < phase_due) {
+        return due;
+    }
+    return phase_due;
+}
+
+void leader_on_deadline(struct zab *z)
+{
+    size_t i;
+
+    if (z->now_ms >= resign_ms(z)) {
+        zab_look(z);
+        return;
+    }
+    for (i = 0; i < z->n_peers; i++) {
+        struct zab_peer *p = &z->peers[i];
+
+        if (z->now_ms >= learner_expiry(z, p)) {
+            learner_set_phase(z, p, LEARNER_NONE);
+            zab_disconnect(z, p->sid, "it was silent, or did not keep up");
+        }
+    }
+    if (z->now_ms >= z->leading.ping_ms) {
+        send_pings(z);
+    }
+}
+
+uint64_t leader_deadline(const struct zab *z)
+{
+    uint64_t due = z->leading.ping_ms;
+    size_t i;
+
+    if (resign_ms(z) < due) {
+        due = resign_ms(z);
+    }
+    for (i = 0; i < z->n_peers; i++) {
+        uint64_t expiry = learner_expiry(z, &z->peers[i]);
+
+        due = expiry < due ? expiry : due;
+    }
+    return due;
+}
