@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SHRINK_STEPS 4 /* buckets merged per removal: enough to keep up with a table at a quarter of its items */
+
 /* Chains link items of the caller's type; memcpy reads their pointers without claiming they are `void *`. */
 static void *next_get(const struct hashtable *h, const void *item)
 {
@@ -153,7 +155,7 @@ void hashtable_remove(struct hashtable *h, void *item)
     }
     next_set(h, item, NULL);
     h->count--;
-    if (h->n_buckets > HASHTABLE_SEGMENT && h->count < h->n_buckets / 4) {
+    for (int i = 0; i < SHRINK_STEPS && h->n_buckets > HASHTABLE_SEGMENT && h->count < h->n_buckets / 4; i++) {
         shrink(h);
     }
 }
