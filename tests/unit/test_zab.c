@@ -1,0 +1,343 @@
+/* The core, exchange by exchange: the lessons of the design's section 4 that a transcript can show. */
+#include "zab_cluster.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void start_all(struct cluster *c)
+{
+    uint64_t sid;
+
+    for (sid = 1; sid <= c->n; sid++) {
+        cluster_start(c, sid);
+    }
+    cluster_run(c, 3000);
+}
+
+static void assert_all_at(struct cluster *c, uint64_t zxid)
+{
+    uint64_t sid;
+
+    for (sid = 1; sid <= c->n; sid++) {
+        assert_int_equal(cluster_applied(c, sid), zxid);
+    }
+}
+
+static void test_first_ensemble_forms_when_all_are_up(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    cluster_start(&c, 1);
+    cluster_start(&c, 2);
+    cluster_run(&c, 5000);
+    assert_int_equal(cluster_leader(&c), 0); /* lesson 12: two empty ones are a quorum, but the third may have data */
+    cluster_start(&c, 3);
+    cluster_run(&c, 1000);
+    assert_int_equal(cluster_leader(&c), 3);
+    assert_true(cluster_node(&c, 1)->ready && cluster_node(&c, 2)->ready);
+    cluster_submit(&c, 1, "from a follower");
+    cluster_submit(&c, 3, "from the leader");
+    cluster_run(&c, 10);
+    assert_all_at(&c, zxid_make(1, 2));
+    cluster_release(&c);
+}
+
+static void test_join_transcript(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_run(&c, 10);
+    cluster_crash(&c, 1);
+    cluster_submit(&c, 3, "b");
+    cluster_run(&c, 10);
+    c.recording = true;
+    cluster_start(&c, 1);
+    cluster_settle(&c);
+    assert_string_equal(c.transcript, "1>2 VOTE\n1>3 VOTE\n3>1 VOTE\n2>1 VOTE\n3>1 VOTE\n" /* who leads */
+                                      "1>3 FOLLOWERINFO\n3>1 LEADERINFO\n1>3 ACKEPOCH\n"
+                                      "3>1 DIFF\n3>1 PROPOSAL\n3>1 NEWLEADER\n"
+                                      "1>3 ACK_NEWLEADER\n3>1 UPTODATE\n");
+    assert_all_at(&c, zxid_make(1, 2));
+    cluster_release(&c);
+}
+
+static void test_leader_crash_keeps_what_was_committed(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_node(&c, 1)->disk_stuck = true;
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    assert_int_equal(cluster_applied(&c, 3), zxid_make(1, 1)); /* 3 and 2 have it */
+    cluster_crash(&c, 3);
+    cluster_node(&c, 1)->disk_stuck = false;
+    cluster_run(&c, 100);
+    assert_int_equal(cluster_leader(&c), 2);
+    assert_int_equal(cluster_applied(&c, 1), zxid_make(1, 1));
+    cluster_submit(&c, 1, "b");
+    cluster_run(&c, 10);
+    cluster_start(&c, 3);
+    cluster_run(&c, 100);
+    assert_all_at(&c, zxid_make(2, 1));
+    cluster_release(&c);
+}
+
+static bool hold_proposals(const struct cluster_message *m)
+{
+    return m->packet.type == ZAB_PROPOSAL;
+}
+
+static void test_diverged_leader_truncates(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    c.hold = hold_proposals;
+    cluster_submit(&c, 3, "never seen by others");
+    cluster_submit(&c, 3, "nor this");
+    cluster_settle(&c);
+    cluster_crash(&c, 3);
+    c.hold = NULL;
+    cluster_run(&c, 100);
+    cluster_submit(&c, cluster_leader(&c), "b");
+    cluster_run(&c, 10);
+    c.recording = true;
+    cluster_start(&c, 3);
+    cluster_run(&c, 100);
+    assert_non_null(strstr(c.transcript, " TRUNC\n")); /* lesson 7 */
+    assert_all_at(&c, zxid_make(2, 1));
+    assert_int_equal(cluster_node(&c, 3)->n_log, 2);
+    cluster_release(&c);
+}
+
+static void test_snapshot_when_the_window_is_too_short(void **state)
+{
+    struct cluster c;
+    int i;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    c.window_bytes = 16;
+    start_all(&c);
+    cluster_crash(&c, 1);
+    for (i = 0; i < 20; i++) {
+        cluster_submit(&c, 3, "0123456789");
+        cluster_settle(&c);
+    }
+    cluster_start(&c, 1);
+    cluster_run(&c, 100);
+    assert_int_equal(cluster_node(&c, 1)->snaps_received, 1);
+    cluster_submit(&c, 1, "after");
+    cluster_run(&c, 10);
+    assert_all_at(&c, zxid_make(1, 21));
+    cluster_release(&c);
+}
+
+static void test_wiped_members_do_not_outvote(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_crash(&c, 3);
+    cluster_wipe(&c, 1);
+    cluster_wipe(&c, 2);
+    cluster_start(&c, 1);
+    cluster_start(&c, 2);
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 0);
+    cluster_start(&c, 3);
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 0); /* only one has a vote */
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_release(&c);
+}
+
+static void test_one_wiped_member_is_synchronized(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 1);
+    cluster_wipe(&c, 1);
+    cluster_start(&c, 1);
+    cluster_run(&c, 1000);
+    assert_all_at(&c, zxid_make(1, 1));
+    cluster_crash(&c, 3); /* now its vote counts again */
+    cluster_run(&c, 1000);
+    assert_int_equal(cluster_leader(&c), 2);
+    cluster_release(&c);
+}
+
+static void test_an_ensemble_of_one_grows(void **state)
+{
+    struct cluster one;
+    struct cluster c;
+    struct cluster_node *node;
+
+    (void)state;
+    cluster_init(&one, 1, 0);
+    start_all(&one);
+    cluster_submit(&one, 1, "a");
+    cluster_settle(&one);
+    assert_int_equal(cluster_applied(&one, 1), zxid_make(1, 1));
+    cluster_init(&c, 3, 0);
+    node = cluster_node(&c, 1);
+    node->epochs = cluster_node(&one, 1)->epochs;
+    node->log = cluster_node(&one, 1)->log;
+    node->n_log = 1;
+    cluster_node(&one, 1)->log = NULL;
+    cluster_node(&one, 1)->n_log = 0;
+    start_all(&c);
+    assert_int_equal(cluster_leader(&c), 1);
+    assert_all_at(&c, zxid_make(1, 1));
+    assert_false(node->epochs.sole);
+    cluster_release(&one);
+    cluster_release(&c);
+}
+
+static bool hold_from_old_leader(const struct cluster_message *m)
+{
+    return m->from == 3 || m->to == 3;
+}
+
+static void test_a_silent_leader_is_replaced_and_steps_down(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    c.hold = hold_from_old_leader;
+    cluster_run(&c, 2500); /* the new connections that the others make count as a sign of life once */
+    assert_int_equal(cluster_node(&c, 3)->role, ZAB_LOOKING); /* lesson 15 */
+    assert_int_equal(cluster_leader(&c), 2);
+    c.hold = NULL;
+    cluster_run(&c, 1500);
+    assert_int_equal(cluster_leader(&c), 2);
+    assert_true(cluster_node(&c, 3)->ready);
+    cluster_release(&c);
+}
+
+static void test_epoch_follows_the_history_to_disk(void **state)
+{
+    struct cluster c;
+    struct cluster_node *node;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_crash(&c, 1);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 3);
+    cluster_start(&c, 3);
+    cluster_run(&c, 100);
+    assert_int_equal(cluster_node(&c, 2)->epochs.current_epoch, 2);
+    node = cluster_node(&c, 1);
+    cluster_start(&c, 1);
+    while (node->n_log == 0) { /* until its history is there, its epoch must not be (lesson 2) */
+        assert_int_equal(node->epochs.current_epoch, 1);
+        cluster_settle(&c);
+    }
+    assert_int_equal(node->epochs.current_epoch, 2);
+    cluster_release(&c);
+}
+
+static void test_observer_is_informed_and_does_not_count(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 4, 1);
+    start_all(&c);
+    assert_int_equal(cluster_node(&c, 4)->role, ZAB_OBSERVING);
+    cluster_submit(&c, 4, "through the leader");
+    cluster_run(&c, 10);
+    assert_all_at(&c, zxid_make(1, 1));
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_run(&c, 2000);
+    assert_int_equal(cluster_leader(&c), 0);
+    cluster_release(&c);
+}
+
+static void test_partition_heals(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 5, 0);
+    start_all(&c);
+    assert_int_equal(cluster_leader(&c), 5);
+    cluster_submit(&c, 5, "a");
+    cluster_settle(&c);
+    cluster_cut(&c, 5, 1, true);
+    cluster_cut(&c, 5, 2, true);
+    cluster_cut(&c, 5, 3, true);
+    cluster_cut(&c, 4, 1, true);
+    cluster_cut(&c, 4, 2, true);
+    cluster_cut(&c, 4, 3, true);
+    cluster_submit(&c, 5, "lost in the minority");
+    cluster_run(&c, 2000);
+    assert_int_equal(cluster_leader(&c), 3);
+    cluster_submit(&c, 3, "b");
+    cluster_settle(&c);
+    cluster_cut(&c, 5, 1, false);
+    cluster_cut(&c, 5, 2, false);
+    cluster_cut(&c, 5, 3, false);
+    cluster_cut(&c, 4, 1, false);
+    cluster_cut(&c, 4, 2, false);
+    cluster_cut(&c, 4, 3, false);
+    cluster_run(&c, 2000);
+    assert_int_equal(cluster_leader(&c), 3);
+    assert_all_at(&c, zxid_make(2, 1));
+    cluster_release(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_ensemble_forms_when_all_are_up),
+        cmocka_unit_test(test_join_transcript),
+        cmocka_unit_test(test_leader_crash_keeps_what_was_committed),
+        cmocka_unit_test(test_diverged_leader_truncates),
+        cmocka_unit_test(test_snapshot_when_the_window_is_too_short),
+        cmocka_unit_test(test_wiped_members_do_not_outvote),
+        cmocka_unit_test(test_one_wiped_member_is_synchronized),
+        cmocka_unit_test(test_an_ensemble_of_one_grows),
+        cmocka_unit_test(test_a_silent_leader_is_replaced_and_steps_down),
+        cmocka_unit_test(test_epoch_follows_the_history_to_disk),
+        cmocka_unit_test(test_observer_is_informed_and_does_not_count),
+        cmocka_unit_test(test_partition_heals),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
