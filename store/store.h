@@ -33,7 +33,11 @@ struct store {
     size_t n_entries;
 };
 
-/* -EBADMSG: damaged (err names file and offset); -EPROTO: written by a newer version. */
+/*
+ * -EBADMSG: damaged (err names file and offset); -EPROTO: written by a newer version. On success err->text is empty,
+ * or a warning: the newest snapshot is damaged, and an older one with the log has replaced it. History without a file
+ * `epochs` is refused: save the epochs before the first record or snapshot.
+ */
 int store_open(struct disk *d, const struct txnlog_config *config, size_t window_bytes, struct store *ret_store,
                struct error *err);
 
@@ -41,8 +45,8 @@ int store_open(struct disk *d, const struct txnlog_config *config, size_t window
 void store_drop_entries(struct store *s);
 void store_release(struct store *s);
 
-/* Keeps the `retain` newest snapshots and every log record after the oldest of them; removes the rest and leftover
- * temporary files. */
+/* Keeps the `retain` newest snapshots (at least one) and every log record after the oldest of them; removes the rest
+ * and leftover temporary files of snapshots at or before the newest. */
 int store_purge(struct disk *d, struct txnlog *log, unsigned retain, struct error *err);
 
 #endif
