@@ -3,7 +3,6 @@
 #include "suggest.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <getopt.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -27,7 +26,7 @@ enum option_kind {
 };
 
 struct option_rule {
-    const char *name; /* a pattern as of the shell */
+    const char *name; /* one that ends in = or - is the beginning of words */
     enum option_kind kind;
     size_t offset;
 };
@@ -42,10 +41,10 @@ struct option_rule {
     }
 
 static const struct option_rule rules[] = {
-    {"myid=*", OPTION_MYID, 0},
-    {"dataDir=*", OPTION_DATA_DIR, 0},
-    {"timeo=*", OPTION_TIMEO, 0},
-    {"log=*", OPTION_LOG, 0},
+    {"myid=", OPTION_MYID, 0},
+    {"dataDir=", OPTION_DATA_DIR, 0},
+    {"timeo=", OPTION_TIMEO, 0},
+    {"log=", OPTION_LOG, 0},
     ON("strict", strict),
     ON("soft", soft),
     ON("sync", sync),
@@ -61,7 +60,7 @@ static const struct option_rule rules[] = {
     {"auto", OPTION_TOLERATED, 0},
     {"noauto", OPTION_TOLERATED, 0},
     {"user", OPTION_TOLERATED, 0},
-    {"user=*", OPTION_TOLERATED, 0},
+    {"user=", OPTION_TOLERATED, 0},
     {"nouser", OPTION_TOLERATED, 0},
     {"users", OPTION_TOLERATED, 0},
     {"owner", OPTION_TOLERATED, 0},
@@ -69,9 +68,9 @@ static const struct option_rule rules[] = {
     {"nofail", OPTION_TOLERATED, 0},
     {"defaults", OPTION_TOLERATED, 0},
     {"_netdev", OPTION_TOLERATED, 0},
-    {"comment=*", OPTION_TOLERATED, 0},
-    {"x-*", OPTION_TOLERATED, 0},
-    {"X-*", OPTION_TOLERATED, 0},
+    {"comment=", OPTION_TOLERATED, 0},
+    {"x-", OPTION_TOLERATED, 0},
+    {"X-", OPTION_TOLERATED, 0},
     {"default_permissions", OPTION_TOLERATED, 0}, /* always on */
     {"dev", OPTION_PASSED, 0},
     {"nodev", OPTION_PASSED, 0},
@@ -86,10 +85,10 @@ static const struct option_rule rules[] = {
     {"dirsync", OPTION_PASSED, 0},
     {"auto_unmount", OPTION_PASSED, 0},
     {"allow_root", OPTION_PASSED, 0},
-    {"fsname=*", OPTION_PASSED, 0},
-    {"subtype=*", OPTION_PASSED, 0},
-    {"max_read=*", OPTION_PASSED, 0},
-    {"context=*", OPTION_PASSED, 0},
+    {"fsname=", OPTION_PASSED, 0},
+    {"subtype=", OPTION_PASSED, 0},
+    {"max_read=", OPTION_PASSED, 0},
+    {"context=", OPTION_PASSED, 0},
 };
 #define N_RULES (sizeof(rules) / sizeof(rules[0]))
 
@@ -98,7 +97,10 @@ static const struct option_rule *rule_find(const char *word)
     size_t i;
 
     for (i = 0; i < N_RULES; i++) {
-        if (fnmatch(rules[i].name, word, 0) == 0) {
+        size_t len = strlen(rules[i].name);
+        bool prefix = strchr("=-", rules[i].name[len - 1]) != NULL;
+
+        if (prefix ? strncmp(rules[i].name, word, len) == 0 : strcmp(rules[i].name, word) == 0) {
             return &rules[i];
         }
     }
@@ -107,9 +109,9 @@ static const struct option_rule *rule_find(const char *word)
 
 static void tell_unknown(const char *word, struct text *problems)
 {
-    size_t name_len = strcspn(word, "=");
+    const char *equals = strchr(word, '=');
+    char *name = strndup(word, equals != NULL ? (size_t)(equals + 1 - word) : strlen(word));
     struct suggest suggest;
-    char *name = strndup(word, name_len);
     size_t i;
 
     if (name == NULL) {
