@@ -1,0 +1,198 @@
+/*
+ * empty_fs: the yardstick: a FUSE file system that does nothing but keep one directory of files in memory. It runs as
+ * znodefs does (libfuse's low-level session, one thread, direct_io, zero timeouts, O_TRUNC with OPEN), so that what it
+ * costs is what the kernel and libfuse cost.
+ *
+ * Usage: empty_fs MOUNTPOINT        (stays in front, ends at umount)
+ */
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DATA_MAX (1024 * 1024)
+
+struct file {
+    char *name;
+    char *data;
+    size_t len;
+};
+
+static struct file *files; /* inode number is the index plus 2 */
+static size_t n_files;
+
+static void fill_attr(fuse_ino_t ino, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    st->st_ino = ino;
+    st->st_blksize = DATA_MAX;
+    if (ino == FUSE_ROOT_ID) {
+        st->st_mode = S_IFDIR | 0755;
+        st->st_nlink = 2;
+    } else {
+        st->st_mode = S_IFREG | 0644;
+        st->st_nlink = 1;
+        st->st_size = (off_t)files[ino - 2].len;
+    }
+}
+
+static void fill_entry(fuse_ino_t ino, struct fuse_entry_param *e)
+{
+    memset(e, 0, sizeof(*e));
+    e->ino = ino;
+    fill_attr(ino, &e->attr);
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    (void)userdata;
+    conn->want |= conn->capable & FUSE_CAP_ATOMIC_O_TRUNC;
+    conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+    conn->max_write = DATA_MAX;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct fuse_entry_param e;
+    size_t i;
+
+    (void)parent;
+    for (i = 0; i < n_files; i++) {
+        if (strcmp(files[i].name, name) == 0) {
+            fill_entry(i + 2, &e);
+            fuse_reply_entry(req, &e);
+            return;
+        }
+    }
+    fuse_reply_err(req, ENOENT);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct stat st;
+
+    (void)fi;
+    fill_attr(ino, &st);
+    fuse_reply_attr(req, &st, 0);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+    struct fuse_entry_param e;
+    struct file *grown = realloc(files, (n_files + 1) * sizeof(*files));
+
+    (void)parent;
+    (void)mode;
+    if (grown == NULL) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    files = grown;
+    memset(&files[n_files], 0, sizeof(*files));
+    files[n_files].name = strdup(name);
+    files[n_files].data = malloc(DATA_MAX);
+    if (files[n_files].name == NULL || files[n_files].data == NULL) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    n_files++;
+    fill_entry(n_files + 1, &e);
+    fi->direct_io = 1;
+    fuse_reply_create(req, &e, fi);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    if (fi->flags & O_TRUNC) {
+        files[ino - 2].len = 0;
+    }
+    fi->direct_io = 1;
+    fuse_reply_open(req, fi);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    const struct file *f = &files[ino - 2];
+
+    (void)fi;
+    if ((size_t)off >= f->len) {
+        fuse_reply_buf(req, NULL, 0);
+    } else {
+        fuse_reply_buf(req, f->data + off, f->len - (size_t)off < size ? f->len - (size_t)off : size);
+    }
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t off,
+                     struct fuse_file_info *fi)
+{
+    struct file *f = &files[ino - 2];
+
+    (void)fi;
+    if ((size_t)off + size > DATA_MAX) {
+        fuse_reply_err(req, EFBIG);
+        return;
+    }
+    memcpy(f->data + off, bytes, size);
+    if ((size_t)off + size > f->len) {
+        f->len = (size_t)off + size;
+    }
+    fuse_reply_write(req, size);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)fi;
+    fuse_reply_err(req, 0);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int mask, struct fuse_file_info *fi)
+{
+    struct stat st;
+
+    (void)fi;
+    if ((mask & FUSE_SET_ATTR_SIZE) && ino != FUSE_ROOT_ID && attr->st_size <= DATA_MAX) {
+        files[ino - 2].len = (size_t)attr->st_size;
+    }
+    fill_attr(ino, &st);
+    fuse_reply_attr(req, &st, 0);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .getattr = op_getattr,
+    .setattr = op_setattr,
+    .create = op_create,
+    .open = op_open,
+    .read = op_read,
+    .write = op_write,
+    .flush = op_flush,
+    .release = op_flush,
+};
+
+int main(int argc, char **argv)
+{
+    char *args_v[] = {argv[0], "-o", "default_permissions,fsname=empty_fs,subtype=empty_fs", NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(3, args_v);
+    struct fuse_session *se;
+    int rv;
+
+    if (argc != 2) {
+        fprintf(stderr, "usage: empty_fs MOUNTPOINT\n");
+        return 1;
+    }
+    se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
+    if (se == NULL || fuse_set_signal_handlers(se) != 0 || fuse_session_mount(se, argv[1]) != 0) {
+        return 4;
+    }
+    rv = fuse_session_loop(se);
+    fuse_session_unmount(se);
+    fuse_remove_signal_handlers(se);
+    fuse_session_destroy(se);
+    return rv < 0 ? 1 : 0;
+}
