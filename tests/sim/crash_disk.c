@@ -1,40 +1,16 @@
 #include "crash_disk.h"
 
+#include "crash_file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct image {
-    uint8_t *bytes;
-    uint64_t size;
-    uint64_t cap;
-};
-
-/* A write or a truncation that no sync has covered yet. */
-struct pending {
-    struct pending *next;
-    bool is_truncate;
-    uint64_t offset; /* of a truncation: the new size */
-    size_t len;
-    uint8_t bytes[];
-};
-
-/* A file, alive while a directory entry, a pending directory operation or a handle counts on it. */
-struct inode {
-    struct inode *next;
-    struct inode **prev_link;
-    unsigned refs;
-    struct image seen;
-    struct image durable;
-    struct pending *head;
-    struct pending **tail;
-};
-
 struct entry {
     struct entry *next;
     char *name;
-    struct inode *inode;
+    struct crash_inode *inode;
 };
 
 enum dir_op_kind {
@@ -48,13 +24,13 @@ struct dir_op {
     enum dir_op_kind kind;
     char *name;
     char *to; /* of a rename, else NULL */
-    struct inode *inode;
+    struct crash_inode *inode;
 };
 
 struct crash_disk {
     struct disk base;
     uint64_t random;
-    struct inode *inodes; /* all, newest first */
+    struct crash_inode *inodes; /* all, newest first */
     struct entry *seen;
     struct entry *durable;
     struct dir_op *dir_head;
@@ -71,23 +47,13 @@ struct crash_disk {
 
 struct disk_file {
     struct crash_disk *disk;
-    struct inode *inode;
+    struct crash_inode *inode;
     uint64_t generation;
 };
 
 static struct crash_disk *crash_of(struct disk *d)
 {
     return (struct crash_disk *)d;
-}
-
-static void *must_alloc(size_t size)
-{
-    void *p = calloc(1, size);
-
-    if (p == NULL) {
-        abort();
-    }
-    return p;
 }
 
 static char *must_copy(const char *text)
@@ -98,173 +64,6 @@ static char *must_copy(const char *text)
         abort();
     }
     return copy;
-}
-
-/* splitmix64 */
-static uint64_t next_random(struct crash_disk *cd)
-{
-    uint64_t z = (cd->random += 0x9e3779b97f4a7c15u);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static bool chance(struct crash_disk *cd, unsigned percent)
-{
-    return next_random(cd) % 100 < percent;
-}
-
-/* Images */
-
-static void image_resize(struct image *im, uint64_t size)
-{
-    uint64_t cap = im->cap;
-
-    if (size > cap) {
-        cap = cap * 2 > size ? cap * 2 : size;
-        im->bytes = realloc(im->bytes, (size_t)cap);
-        if (im->bytes == NULL) {
-            abort();
-        }
-        im->cap = cap;
-    }
-    if (size > im->size) {
-        memset(im->bytes + im->size, 0, (size_t)(size - im->size));
-    }
-    im->size = size;
-}
-
-static void image_write(struct image *im, uint64_t offset, const uint8_t *bytes, size_t len)
-{
-    if (len == 0) {
-        return;
-    }
-    if (offset + len > im->size) {
-        image_resize(im, offset + len);
-    }
-    memcpy(im->bytes + offset, bytes, len);
-}
-
-static void image_copy(struct image *to, const struct image *from)
-{
-    to->size = 0;
-    image_write(to, 0, from->bytes, (size_t)from->size);
-}
-
-/* Files and what is pending for them */
-
-static struct inode *inode_new(struct crash_disk *cd)
-{
-    struct inode *in = must_alloc(sizeof(*in));
-
-    in->tail = &in->head;
-    in->next = cd->inodes;
-    in->prev_link = &cd->inodes;
-    if (in->next != NULL) {
-        in->next->prev_link = &in->next;
-    }
-    cd->inodes = in;
-    return in;
-}
-
-static void inode_drop_pending(struct inode *in)
-{
-    struct pending *p;
-
-    while ((p = in->head) != NULL) {
-        in->head = p->next;
-        free(p);
-    }
-    in->tail = &in->head;
-}
-
-static struct inode *inode_ref(struct inode *in)
-{
-    in->refs++;
-    return in;
-}
-
-static void inode_unref(struct inode *in)
-{
-    assert(in->refs > 0);
-    in->refs--;
-    if (in->refs > 0) {
-        return;
-    }
-    *in->prev_link = in->next;
-    if (in->next != NULL) {
-        in->next->prev_link = in->prev_link;
-    }
-    inode_drop_pending(in);
-    free(in->seen.bytes);
-    free(in->durable.bytes);
-    free(in);
-}
-
-static void inode_add_pending(struct inode *in, bool is_truncate, uint64_t offset, const void *bytes, size_t len)
-{
-    struct pending *p = must_alloc(sizeof(*p) + len);
-
-    p->is_truncate = is_truncate;
-    p->offset = offset;
-    p->len = len;
-    if (len > 0) {
-        memcpy(p->bytes, bytes, len);
-    }
-    *in->tail = p;
-    in->tail = &p->next;
-}
-
-static void make_all_durable(struct inode *in)
-{
-    const struct pending *p;
-
-    for (p = in->head; p != NULL; p = p->next) {
-        if (p->is_truncate) {
-            image_resize(&in->durable, p->offset);
-        } else {
-            image_write(&in->durable, p->offset, p->bytes, p->len);
-        }
-    }
-    inode_drop_pending(in);
-}
-
-/* Writes the sectors of `p` that survive. */
-static void tear(struct crash_disk *cd, struct inode *in, const struct pending *p, unsigned keep_percent)
-{
-    size_t done;
-    size_t piece;
-
-    for (done = 0; done < p->len; done += piece) {
-        piece = CRASH_DISK_SECTOR - (size_t)((p->offset + done) % CRASH_DISK_SECTOR);
-        if (piece > p->len - done) {
-            piece = p->len - done;
-        }
-        if (chance(cd, keep_percent)) {
-            image_write(&in->durable, p->offset + done, p->bytes + done, piece);
-        }
-    }
-}
-
-/* How much survives differs from file to file and crash to crash, so that seeds also visit "all" and "nothing". */
-static void make_some_durable(struct crash_disk *cd, struct inode *in)
-{
-    unsigned keep_percent = (unsigned)(next_random(cd) % 5) * 25;
-    const struct pending *p;
-
-    for (p = in->head; p != NULL; p = p->next) {
-        if (!p->is_truncate && chance(cd, cd->torn_percent)) {
-            tear(cd, in, p, keep_percent);
-        } else if (!chance(cd, keep_percent)) {
-            continue;
-        } else if (p->is_truncate) {
-            image_resize(&in->durable, p->offset);
-        } else {
-            image_write(&in->durable, p->offset, p->bytes, p->len);
-        }
-    }
-    inode_drop_pending(in);
 }
 
 /* The directory */
@@ -286,20 +85,20 @@ static void dir_remove(struct entry **list, const char *name)
         return;
     }
     *link = e->next;
-    inode_unref(e->inode);
+    crash_inode_unref(e->inode);
     free(e->name);
     free(e);
 }
 
-static void dir_set(struct entry **list, const char *name, struct inode *in)
+static void dir_set(struct entry **list, const char *name, struct crash_inode *in)
 {
     struct entry **link;
     struct entry *e;
 
-    inode_ref(in); /* first: it may be the one that the old entry holds */
+    crash_inode_ref(in); /* first: it may be the one that the old entry holds */
     dir_remove(list, name);
     link = dir_find(list, name);
-    e = must_alloc(sizeof(*e));
+    e = crash_alloc(sizeof(*e));
     e->name = must_copy(name);
     e->inode = in;
     *link = e;
@@ -342,10 +141,10 @@ static void dir_settle(struct crash_disk *cd, unsigned percent)
 
     while ((op = cd->dir_head) != NULL) {
         cd->dir_head = op->next;
-        if (percent == 100 || chance(cd, percent)) {
+        if (percent == 100 || crash_chance(&cd->random, percent)) {
             dir_apply(&cd->durable, op);
         }
-        inode_unref(op->inode);
+        crash_inode_unref(op->inode);
         free(op->name);
         free(op->to);
         free(op);
@@ -353,14 +152,15 @@ static void dir_settle(struct crash_disk *cd, unsigned percent)
     cd->dir_tail = &cd->dir_head;
 }
 
-static void dir_do(struct crash_disk *cd, enum dir_op_kind kind, const char *name, const char *to, struct inode *in)
+static void dir_do(struct crash_disk *cd, enum dir_op_kind kind, const char *name, const char *to,
+                   struct crash_inode *in)
 {
-    struct dir_op *op = must_alloc(sizeof(*op));
+    struct dir_op *op = crash_alloc(sizeof(*op));
 
     op->kind = kind;
     op->name = must_copy(name);
     op->to = to != NULL ? must_copy(to) : NULL;
-    op->inode = inode_ref(in);
+    op->inode = crash_inode_ref(in);
     *cd->dir_tail = op;
     cd->dir_tail = &op->next;
     dir_apply(&cd->seen, op);
@@ -440,15 +240,15 @@ static int crash_open_file(struct crash_disk *cd, const char *name, int flags, s
         return -ENOENT;
     }
     if (e == NULL) {
-        dir_do(cd, DIR_CREATE, name, NULL, inode_new(cd));
+        dir_do(cd, DIR_CREATE, name, NULL, crash_inode_new(&cd->inodes));
         e = *dir_find(&cd->seen, name);
     }
     if (cd->dying) {
         return -EIO;
     }
-    f = must_alloc(sizeof(*f));
+    f = crash_alloc(sizeof(*f));
     f->disk = cd;
-    f->inode = inode_ref(e->inode);
+    f->inode = crash_inode_ref(e->inode);
     f->generation = cd->generation;
     *ret_file = f;
     return 0;
@@ -471,7 +271,7 @@ static int crash_open(struct disk *d, const char *name, int flags, struct disk_f
 
 static int crash_pwrite(struct disk_file *f, const void *bytes, size_t len, uint64_t offset)
 {
-    struct inode *in = f->inode;
+    struct crash_inode *in = f->inode;
     uint64_t room;
     int rv;
 
@@ -487,16 +287,13 @@ static int crash_pwrite(struct disk_file *f, const void *bytes, size_t len, uint
         rv = -ENOSPC;
         len = in->seen.size + room > offset ? (size_t)(in->seen.size + room - offset) : 0;
     }
-    image_write(&in->seen, offset, bytes, len);
-    if (len > 0) {
-        inode_add_pending(in, false, offset, bytes, len);
-    }
+    crash_inode_write(in, offset, bytes, len);
     return op_end(f->disk, rv);
 }
 
 static int crash_pread(struct disk_file *f, void *bytes, size_t len, uint64_t offset, size_t *ret_len)
 {
-    const struct image *im = &f->inode->seen;
+    const struct crash_image *im = &f->inode->seen;
 
     if (!handle_works(f)) {
         return -EIO;
@@ -538,10 +335,10 @@ static int crash_sync(struct disk_file *f)
         return op_end(cd, 0);
     }
     if (sync_fails(cd)) {
-        make_some_durable(cd, f->inode);
+        crash_inode_keep_some(f->inode, &cd->random, cd->torn_percent);
         return op_end(cd, -EIO);
     }
-    make_all_durable(f->inode);
+    crash_inode_keep_all(f->inode);
     return op_end(cd, 0);
 }
 
@@ -556,16 +353,13 @@ static int crash_truncate(struct disk_file *f, uint64_t size)
     if (rv != 0) {
         return rv;
     }
-    if (size != f->inode->seen.size) {
-        image_resize(&f->inode->seen, size);
-        inode_add_pending(f->inode, true, size, NULL, 0);
-    }
+    crash_inode_truncate(f->inode, size);
     return op_end(f->disk, 0);
 }
 
 static void crash_close(struct disk_file *f)
 {
-    inode_unref(f->inode);
+    crash_inode_unref(f->inode);
     free(f);
 }
 
@@ -665,7 +459,7 @@ static const struct disk_ops crash_ops = {
 
 struct disk *crash_disk_new(uint64_t seed)
 {
-    struct crash_disk *cd = must_alloc(sizeof(*cd));
+    struct crash_disk *cd = crash_alloc(sizeof(*cd));
 
     cd->base.ops = &crash_ops;
     cd->random = seed;
@@ -712,15 +506,15 @@ bool crash_disk_is_dead(const struct disk *d)
 void crash_disk_restart(struct disk *d)
 {
     struct crash_disk *cd = crash_of(d);
-    struct inode *in;
+    struct crash_inode *in;
     const struct entry *e;
 
     crash_disk_crash(d);
     for (in = cd->inodes; in != NULL; in = in->next) {
-        make_some_durable(cd, in);
-        image_copy(&in->seen, &in->durable);
+        crash_inode_keep_some(in, &cd->random, cd->torn_percent);
+        crash_inode_forget(in);
     }
-    dir_settle(cd, (unsigned)(next_random(cd) % 5) * 25);
+    dir_settle(cd, (unsigned)(crash_random(&cd->random) % 5) * 25);
     dir_clear(&cd->seen);
     for (e = cd->durable; e != NULL; e = e->next) {
         dir_set(&cd->seen, e->name, e->inode);
@@ -759,8 +553,8 @@ void crash_disk_set_free(struct disk *d, uint64_t bytes)
 int crash_disk_flip(struct disk *d, const char *name, uint64_t offset, uint8_t mask)
 {
     struct entry *e = *dir_find(&crash_of(d)->seen, name);
-    struct inode *in;
-    struct pending *p;
+    struct crash_inode *in;
+    struct crash_pending *p;
 
     if (e == NULL) {
         return -ENOENT;
