@@ -25,8 +25,8 @@ struct peer_callbacks {
     void *arg;
 };
 
-/* Opens dataDir, recovers, listens, starts. -EWOULDBLOCK: dataDir is in use; -EXDEV: another server's; -EPROTO: written by
- * a newer version; -EBADMSG: damaged; -EADDRINUSE, -EADDRNOTAVAIL: the peer port. err says the mend. */
+/* Opens dataDir, recovers, listens, starts. -EWOULDBLOCK: dataDir is in use; -EXDEV: another server's; -EPROTO: written
+ * by a newer version; -EBADMSG: damaged; -EADDRINUSE, -EADDRNOTAVAIL: the peer port. err says the mend. */
 int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct peer_callbacks *cb,
                struct peer **ret_peer, struct error *err);
 

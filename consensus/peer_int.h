@@ -1,0 +1,62 @@
+/*
+ * What the files of peer share: peer.c (start, the flush before the loop waits, the end), peer_env.c (the replica's
+ * world), peer_snapshot.c (the child that writes a snapshot).
+ */
+#ifndef CONSENSUS_PEER_INT_H
+#define CONSENSUS_PEER_INT_H
+
+#include "peer.h"
+
+/*
+ *   RUNNING --peer_stop(), fatal--> STOPPING --replica at rest, no child--> DISCONNECTING --transport gone--> CLOSING
+ *
+ * All moves but the last two callbacks' are made by the prepare handle: never from within the replica.
+ */
+enum peer_phase {
+    PEER_RUNNING,
+    PEER_STOPPING,
+    PEER_DISCONNECTING,
+    PEER_CLOSING,
+};
+
+struct snapshot_child;
+
+struct peer {
+    uv_loop_t *loop;
+    struct peer_callbacks cb;
+    struct disk *disk;
+    int dir_fd; /* of dataDir/znodefs, for the snapshot child */
+    struct replica *replica;
+    struct transport *transport;
+
+    uv_timer_t timer;
+    uv_prepare_t prepare; /* runs right before the loop waits */
+    uv_idle_t idle;       /* active while a flush is wanted: then the loop does not wait */
+    unsigned handles;
+
+    uv_work_t work;
+    struct replica_job *job; /* under way in the thread pool */
+    struct snapshot_child *child;
+    int *close_fds;
+    size_t n_close_fds;
+
+    enum peer_phase phase;
+    bool flush_wanted;
+    bool stop_wanted;
+    bool replica_stopped;
+    char *fatal_text; /* owned; NULL: it ends because it was asked to */
+};
+
+void peer_wake(struct peer *p);
+void peer_log(struct peer *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* peer_env.c */
+struct replica_env peer_env(struct peer *p);
+struct transport_callbacks peer_transport_callbacks(struct peer *p);
+uint64_t peer_random(void);
+
+/* peer_snapshot.c */
+int peer_snapshot_begin(struct peer *p, const struct state *state);
+void peer_snapshot_kill(struct peer *p);
+
+#endif
