@@ -22,14 +22,16 @@ struct mount_options {
     bool allow_other;
     bool debug; /* libfuse's request trace on stderr */
     uint32_t timeo_ms;
-    uint32_t data_max; /* jute.maxbuffer: a draft beyond it fails with EFBIG at write(2) */
+    uint32_t data_max;               /* jute.maxbuffer: a draft beyond it fails with EFBIG at write(2) */
     const char *const *fuse_options; /* passed on to mount(2) as -o OPTION */
     size_t n_fuse_options;
+    void (*log)(void *arg, const char *text); /* one line, no newline; may be NULL */
+    void *log_arg;
 };
 
-/* Mounts and serves on `loop`. `ended` is called once the mount is gone (umount, fusermount3 -u, or after mount_stop());
- * the mount is freed after it returns. -ENOTCONN: a stale mount is in the way; -ENOENT, -ENOTDIR, -EACCES, ...: the
- * mountpoint; err says the mend. */
+/* Mounts and serves on `loop`. `ended` is called once the mount is gone (umount, fusermount3 -u, or after
+ * mount_stop()); the mount is freed after it returns. -ENOTCONN: a stale mount is in the way; -ENOENT, -ENOTDIR,
+ * -EACCES, ...: the mountpoint; err says the mend. */
 int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *report,
                 const struct mount_options *options, void (*ended)(void *arg), void *arg, struct mount **ret_mount,
                 struct error *err);

@@ -1,0 +1,211 @@
+#include "dotznodefs.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DOT_PLACE_BITS 3 /* below the directory's inode number */
+#define DOT_DIR        0
+
+struct dot_entry {
+    const char *name;
+    void (*render)(const struct report *r, struct text *out);
+};
+
+/* The place of a file in its inode number is its index here, from 1. */
+static const struct dot_entry dot_entries[] = {
+    {"status", report_status},
+    {"peers", report_peers},
+    {"metrics", report_metrics},
+};
+#define DOT_ENTRIES (sizeof(dot_entries) / sizeof(dot_entries[0]))
+
+struct dot_file {
+    struct text text;
+    uint64_t generation; /* of the status when it was rendered */
+};
+
+struct dot_poller {
+    struct dot_poller *next;
+    struct fuse_pollhandle *handle;
+};
+
+static uint64_t dot_ino(uint64_t dir, unsigned place)
+{
+    return DOT_BIT | dir << DOT_PLACE_BITS | place;
+}
+
+static unsigned dot_place(uint64_t ino)
+{
+    return (unsigned)(ino & ((1u << DOT_PLACE_BITS) - 1));
+}
+
+static void dot_stat(uint64_t ino, struct stat *ret_st)
+{
+    memset(ret_st, 0, sizeof(*ret_st));
+    ret_st->st_ino = ino;
+    ret_st->st_blksize = 4096;
+    if (dot_place(ino) == DOT_DIR) {
+        ret_st->st_mode = S_IFDIR | 0555;
+        ret_st->st_nlink = 2;
+    } else {
+        ret_st->st_mode = S_IFREG | 0444;
+        ret_st->st_nlink = 1;
+    }
+}
+
+static void reply_entry(fuse_req_t req, uint64_t ino)
+{
+    struct fuse_entry_param e = {.ino = ino, .generation = 1};
+
+    dot_stat(ino, &e.attr);
+    (void)fuse_reply_entry(req, &e);
+}
+
+void dot_reply_entry(fuse_req_t req, fuse_ino_t parent)
+{
+    reply_entry(req, dot_ino(parent, DOT_DIR));
+}
+
+void dot_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+    for (unsigned i = 0; dot_place(ino) == DOT_DIR && i < DOT_ENTRIES; i++) {
+        if (strcmp(dot_entries[i].name, name) == 0) {
+            reply_entry(req, ino | (i + 1));
+            return;
+        }
+    }
+    (void)fuse_reply_err(req, ENOENT);
+}
+
+void dot_getattr(fuse_req_t req, fuse_ino_t ino)
+{
+    struct stat st;
+
+    dot_stat(ino, &st);
+    (void)fuse_reply_attr(req, &st, 0);
+}
+
+void dot_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
+{
+    char buf[1024];
+    size_t len = 0;
+
+    if (size > sizeof(buf)) {
+        size = sizeof(buf);
+    }
+    for (size_t i = (size_t)offset; i < DOT_ENTRIES + 2; i++) {
+        struct stat st = {.st_ino = ino, .st_mode = S_IFDIR};
+        const char *name = i == 0 ? "." : "..";
+        size_t need;
+        if (i >= 2) {
+            st.st_ino = ino | (i - 1);
+            st.st_mode = S_IFREG;
+            name = dot_entries[i - 2].name;
+        }
+        need = fuse_add_direntry(req, buf + len, size - len, name, &st, (off_t)(i + 1));
+        if (need > size - len) {
+            break;
+        }
+        len += need;
+    }
+    (void)fuse_reply_buf(req, buf, len);
+}
+
+static void dot_render(struct mount *m, fuse_ino_t ino, struct dot_file *f)
+{
+    text_release(&f->text);
+    text_init(&f->text);
+    dot_entries[dot_place(ino) - 1].render(m->report, &f->text);
+    f->generation = m->status_generation;
+}
+
+void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct dot_file *f;
+
+    if (dot_place(ino) == DOT_DIR || dot_place(ino) > DOT_ENTRIES || (fi->flags & O_ACCMODE) != O_RDONLY) {
+        (void)fuse_reply_err(req, EACCES);
+        return;
+    }
+    f = calloc(1, sizeof(*f));
+    if (f == NULL) {
+        (void)fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    text_init(&f->text);
+    dot_render(mount_of(req), ino, f);
+    fi->fh = (uintptr_t)f;
+    fi->direct_io = 1;
+    if (fuse_reply_open(req, fi) != 0) {
+        text_release(&f->text);
+        free(f);
+    }
+}
+
+void dot_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+    struct dot_file *f = (struct dot_file *)(uintptr_t)fi->fh;
+    size_t at = (size_t)offset;
+
+    if (at == 0 && f->generation != mount_of(req)->status_generation) {
+        dot_render(mount_of(req), ino, f); /* whoever polls reads again from the start */
+    }
+    if (at >= f->text.len) {
+        (void)fuse_reply_buf(req, NULL, 0);
+        return;
+    }
+    (void)fuse_reply_buf(req, f->text.chars + at, size < f->text.len - at ? size : f->text.len - at);
+}
+
+void dot_release(fuse_req_t req, struct fuse_file_info *fi)
+{
+    struct dot_file *f = (struct dot_file *)(uintptr_t)fi->fh;
+
+    text_release(&f->text);
+    free(f);
+    (void)fuse_reply_err(req, 0);
+}
+
+void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+    struct mount *m = mount_of(req);
+    const struct dot_file *f = (const struct dot_file *)(uintptr_t)fi->fh;
+    unsigned events = POLLIN | POLLRDNORM;
+    struct dot_poller *p;
+
+    (void)ino;
+    if (f->generation != m->status_generation) {
+        events |= POLLPRI | POLLERR;
+    }
+    if (ph != NULL) {
+        p = calloc(1, sizeof(*p));
+        if (p == NULL) {
+            abort();
+        }
+        p->handle = ph;
+        p->next = m->dot_polls;
+        m->dot_polls = p;
+    }
+    (void)fuse_reply_poll(req, events);
+}
+
+void dot_wake(struct mount *m)
+{
+    m->status_generation++;
+    for (struct dot_poller *p = m->dot_polls; p != NULL; p = p->next) {
+        (void)fuse_lowlevel_notify_poll(p->handle); /* wakes, and waits for nothing */
+    }
+    dot_poll_clear(m);
+}
+
+void dot_poll_clear(struct mount *m)
+{
+    while (m->dot_polls != NULL) {
+        struct dot_poller *p = m->dot_polls;
+        m->dot_polls = p->next;
+        fuse_pollhandle_destroy(p->handle);
+        free(p);
+    }
+}

@@ -1,0 +1,88 @@
+/*
+ * handle: the inodes that are open on this mount, and their open file descriptions.
+ *
+ * An inode is in the table while a handle is open on it or a publishing of it is under way. When its znode is removed
+ * meanwhile, the inode keeps what a local file system would: attributes (without links) and contents.
+ */
+#ifndef FS_HANDLE_H
+#define FS_HANDLE_H
+
+#include "draft.h"
+#include "opener.h"
+#include "store/tree.h"
+
+#include <sys/stat.h>
+#include <uthash.h>
+
+struct handle;
+
+struct inode {
+    UT_hash_handle hh;
+    uint64_t ino;
+    struct handle *handles; /* the latest opened first */
+    unsigned n_releasing;   /* publishings that RELEASE began: later requests wait for them */
+    unsigned n_holds;       /* calls under way that will come back to this inode */
+    bool gone;              /* the znode is removed; what follows is what is left of it */
+    struct stat gone_stat;
+    struct buf *gone_data;
+    uint32_t gone_len;
+};
+
+struct inodes {
+    struct inode *by_ino;
+    uint64_t n_handles;
+    uint64_t n_drafts;
+};
+
+/* One open file description (design: 2.1, 1 to 8). */
+struct handle {
+    struct handle *next;
+    struct handle *prev;
+    struct inode *inode;
+    bool writable;
+    int flags; /* of open(2) */
+    struct opener opener;
+    uint64_t lock_owner; /* of the first FLUSH: stands for an opener that can't be seen */
+    bool lock_owner_known;
+
+    struct draft *draft; /* NULL: none */
+    bool truncated;      /* made with O_TRUNC: the first draft is whole contents */
+    bool keep_times;     /* times were set while the draft was open */
+    bool opener_flushed; /* the opener has closed its last writable descriptor */
+    int failed;          /* a negative errno that close has to tell (rule 5) */
+
+    struct buf *version; /* the contents that reads see; NULL and version_held: empty */
+    uint32_t version_len;
+    bool version_held;
+    bool at_end; /* a read found the end of this version */
+};
+
+struct inode *inode_find(const struct inodes *t, uint64_t ino);
+struct inode *inode_get(struct inodes *t, uint64_t ino);
+/* Frees the inode if nothing needs it any more. */
+void inode_put(struct inodes *t, struct inode *i);
+/* The znode is about to be removed: keeps a copy of what it was. */
+void inode_set_gone(struct inode *i, const struct node *n);
+void inode_set_gone_data(struct inode *i, const uint8_t *bytes, uint32_t len);
+
+struct handle *handle_new(struct inodes *t, uint64_t ino, bool writable);
+void handle_free(struct inodes *t, struct handle *h);
+
+/* Begins a draft if there is none. */
+struct draft *handle_draft(struct inodes *t, struct handle *h);
+/* Takes the draft away from the handle; NULL if there is none. */
+struct draft *handle_take_draft(struct inodes *t, struct handle *h);
+void handle_drop_draft(struct inodes *t, struct handle *h);
+
+/* The contents as they are now: the node's, or what is left of it; false if there is nothing left either. */
+bool inode_contents(const struct tree *tree, const struct inodes *t, uint64_t ino, struct buf **ret_data,
+                    uint32_t *ret_len);
+
+/* Makes reads see the version that is the newest now. */
+void handle_take_version(struct handle *h, const struct tree *tree, const struct inodes *t);
+void handle_drop_version(struct handle *h);
+
+/* The attributes of a node as stat(2) shows them. */
+void stat_of_node(const struct node *n, struct stat *ret_st);
+
+#endif

@@ -1,0 +1,525 @@
+/*
+ * The life of a mount:
+ *
+ *   mount_start() -> serving -- umount: the kernel says ENODEV ----------------> ending -> closing -> ended()
+ *                       |                                                          ^
+ *                       +-- mount_stop(): a thread unmounts -- if busy: detached --+
+ *
+ * While ending, drafts that close had no chance to publish are published and calls under way are waited for, at most
+ * timeo.
+ */
+#include "mount.h"
+
+#include "dotznodefs.h"
+#include "front.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_log.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REQUESTS_PER_TURN 64 /* then timers and peers have theirs */
+#define END_CHECK_MS      20
+#define LOG_LINE_MAX      512
+
+static const struct fuse_lowlevel_ops mount_ops = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .forget = op_forget,
+    .forget_multi = op_forget_multi,
+    .getattr = op_getattr,
+    .setattr = op_setattr,
+    .readlink = op_readlink,
+    .statfs = op_statfs,
+    .mknod = op_mknod,
+    .mkdir = op_mkdir,
+    .symlink = op_symlink,
+    .create = op_create,
+    .link = op_link,
+    .unlink = op_unlink,
+    .rmdir = op_rmdir,
+    .rename = op_rename,
+    .opendir = op_opendir,
+    .readdir = op_readdir,
+    .releasedir = op_releasedir,
+    .fsync = op_fsync,
+    .fsyncdir = op_fsyncdir,
+    .open = op_open,
+    .read = op_read,
+    .write = op_write,
+    .flush = op_flush,
+    .release = op_release,
+    .poll = op_poll,
+    .setxattr = op_setxattr,
+    .getxattr = op_getxattr,
+    .listxattr = op_listxattr,
+    .removexattr = op_removexattr,
+};
+
+/* libfuse tells why something failed by its log alone, which takes no argument. */
+static struct error *session_error;
+
+static void session_log(enum fuse_log_level level, const char *format, va_list args)
+{
+    if (session_error != NULL && level <= FUSE_LOG_ERR) {
+        (void)vsnprintf(session_error->text, sizeof(session_error->text), format, args);
+        session_error->text[strcspn(session_error->text, "\n")] = '\0';
+        return;
+    }
+    (void)vfprintf(stderr, format, args);
+}
+
+void mount_log(struct mount *m, const char *format, ...)
+{
+    char line[LOG_LINE_MAX];
+    va_list args;
+
+    if (m->options.log == NULL) {
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    m->options.log(m->options.log_arg, line);
+}
+
+int mount_fd(const struct mount *m)
+{
+    return m->session == NULL ? -1 : fuse_session_fd(m->session);
+}
+
+void mount_stats(const struct mount *m, struct mount_stats *ret_stats)
+{
+    *ret_stats = m->stats;
+    ret_stats->open_files = m->inodes.n_handles;
+    ret_stats->drafts = m->inodes.n_drafts;
+}
+
+/* ---- the end ---- */
+
+static void mount_free(struct mount *m)
+{
+    struct inode *i;
+    struct inode *next;
+
+    HASH_ITER(hh, m->inodes.by_ino, i, next)
+    {
+        i->n_holds++;
+        while (i->handles != NULL) {
+            handle_free(&m->inodes, i->handles);
+        }
+        i->n_holds--;
+        inode_put(&m->inodes, i);
+    }
+    if (m->listener != NULL) {
+        /* The replica keeps its listeners for life: this one hears nothing any more. */
+        *m->listener = (struct replica_listener){.next = m->listener->next};
+    }
+    if (m->session != NULL) {
+        fuse_session_destroy(m->session); /* closes /dev/fuse: whoever still waits there gets ENOTCONN */
+    }
+    free(m->request.mem);
+    free((char *)(uintptr_t)m->options.source);
+    free((char *)(uintptr_t)m->options.mountpoint);
+    free(m);
+}
+
+static void mount_closed_cb(uv_handle_t *handle)
+{
+    struct mount *m = handle->data;
+
+    assert(m->n_handles_uv > 0);
+    m->n_handles_uv--;
+    if (m->n_handles_uv > 0) {
+        return;
+    }
+    if (m->on_ended != NULL) {
+        void (*ended)(void *) = m->on_ended;
+        void *arg = m->on_ended_arg;
+        ended(arg);
+    }
+    mount_free(m);
+}
+
+static void mount_close(struct mount *m)
+{
+    uv_handle_t *handles[] = {(uv_handle_t *)&m->poll, (uv_handle_t *)&m->tick, (uv_handle_t *)&m->park.timer};
+
+    assert(!m->closing);
+    m->closing = true;
+    m->n_handles_uv = sizeof(handles) / sizeof(handles[0]);
+    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
+        handles[i]->data = m;
+        uv_close(handles[i], mount_closed_cb);
+    }
+}
+
+static void end_cb(uv_timer_t *timer)
+{
+    struct mount *m = timer->data;
+
+    if (m->calls != NULL && uv_now(m->loop) >= m->end_ms) {
+        mount_log(m, "unmounted without waiting any longer for calls under way");
+        m->end_ms = UINT64_MAX;
+        calls_cancel_all(m, EIO);
+    }
+    if (m->calls == NULL && !m->unmounting) {
+        mount_close(m);
+    }
+}
+
+/* Nothing comes from the kernel any more, or is listened to. */
+static void mount_over(struct mount *m)
+{
+    if (m->ended) {
+        return;
+    }
+    m->ended = true;
+    (void)uv_poll_stop(&m->poll);
+    park_clear(&m->park);
+    dot_poll_clear(m);
+    publish_leftovers(m);
+    m->end_ms = uv_now(m->loop) + m->options.timeo_ms;
+    m->tick.data = m;
+    (void)uv_timer_start(&m->tick, end_cb, 0, END_CHECK_MS);
+}
+
+/* ---- serving ---- */
+
+static void mount_serve(struct mount *m)
+{
+    for (int n = 0; n < REQUESTS_PER_TURN && !m->ended; n++) {
+        int rv = fuse_session_receive_buf(m->session, &m->request);
+        if (rv == -EAGAIN || rv == -EINTR) {
+            return;
+        }
+        if (rv <= 0) {
+            mount_over(m); /* ENODEV, which libfuse turns into 0 */
+            return;
+        }
+        m->stats.requests++;
+        if (!park_take(&m->park, &m->request)) {
+            fuse_session_process_buf(m->session, &m->request);
+        }
+    }
+}
+
+static void poll_cb(uv_poll_t *poll_handle, int status, int events)
+{
+    (void)status; /* an error of the descriptor shows in the read */
+    (void)events;
+    mount_serve(poll_handle->data);
+}
+
+static void changed_cb(void *arg, const struct change *change)
+{
+    struct mount *m = arg;
+    struct inode *i;
+
+    if (change->kind != CHANGE_REMOVED) {
+        return;
+    }
+    i = inode_find(&m->inodes, change->node->ino);
+    if (i != NULL && !i->gone) {
+        inode_set_gone(i, change->node);
+    }
+}
+
+/* The tree is another one: what is open and not in it any more is gone, without a copy of what it was. */
+static void replaced_cb(void *arg)
+{
+    struct mount *m = arg;
+    struct inode *i;
+    struct inode *next;
+
+    HASH_ITER(hh, m->inodes.by_ino, i, next)
+    {
+        if (!i->gone && tree_by_ino(mount_tree(m), i->ino) == NULL) {
+            i->gone = true;
+            i->gone_stat = (struct stat){.st_ino = i->ino, .st_mode = S_IFREG};
+        }
+    }
+}
+
+static void wake_cb(uv_timer_t *timer)
+{
+    struct park *p = timer->data;
+
+    park_wake(p);
+}
+
+static void status_cb(void *arg)
+{
+    struct mount *m = arg;
+
+    if (m->ended) {
+        return;
+    }
+    dot_wake(m);
+    if (m->park.first != NULL) {
+        m->park.timer.data = &m->park; /* not from inside the replica: handlers would come back to it */
+        (void)uv_timer_start(&m->park.timer, wake_cb, 0, 0);
+    }
+}
+
+/* ---- the start ---- */
+
+static int mountpoint_check(const char *mountpoint, struct error *err)
+{
+    struct stat st;
+
+    if (stat(mountpoint, &st) != 0) {
+        int rv = -errno;
+        if (rv == -ENOTCONN) {
+            return error_set(err, rv,
+                             "%s: a mount whose daemon has died is in the way; detach it with: umount -l %s  (or: "
+                             "fusermount3 -uz %s)",
+                             mountpoint, mountpoint, mountpoint);
+        }
+        return error_set(err, rv, "%s: %s%s", mountpoint, strerror(-rv),
+                         rv == -ENOENT ? "; create it with mkdir first" : "");
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        return error_set(err, -ENOTDIR, "%s: not a directory, so nothing can be mounted there", mountpoint);
+    }
+    return 0;
+}
+
+static int args_add(struct fuse_args *args, const char *option)
+{
+    return fuse_opt_add_arg(args, "-o") == 0 && fuse_opt_add_arg(args, option) == 0 ? 0 : -ENOMEM;
+}
+
+static int args_build(const struct mount_options *o, struct fuse_args *args)
+{
+    char *source = NULL; /* has commas: hosts */
+    char name[LOG_LINE_MAX];
+    int rv = 0;
+    int n = snprintf(name, sizeof(name), "fsname=%s", o->source);
+
+    if (n < 0 || (size_t)n >= sizeof(name)) {
+        return -ENAMETOOLONG;
+    }
+    if (fuse_opt_add_arg(args, "znodefs") != 0 || fuse_opt_add_opt_escaped(&source, name) != 0) {
+        free(source);
+        return -ENOMEM;
+    }
+    rv = args_add(args, source);
+    free(source);
+    if (rv == 0) {
+        rv = args_add(args, "default_permissions,subtype=znodefs");
+    }
+    if (rv == 0 && o->allow_other) {
+        rv = args_add(args, "allow_other");
+    }
+    if (rv == 0 && o->read_only) {
+        rv = args_add(args, "ro");
+    }
+    if (rv == 0 && o->debug) {
+        rv = args_add(args, "debug");
+    }
+    for (size_t i = 0; rv == 0 && i < o->n_fuse_options; i++) {
+        rv = args_add(args, o->fuse_options[i]);
+    }
+    return rv;
+}
+
+/* Makes the session and mounts it; libfuse's own words go into err. */
+static int session_mount(struct mount *m, const struct mount_options *o, struct error *err)
+{
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    struct error why = {{0}};
+    int rv = args_build(o, &args);
+
+    if (rv != 0) {
+        fuse_opt_free_args(&args);
+        return error_set(err, rv, "mount %s: its options: %s", o->mountpoint, strerror(-rv));
+    }
+    fuse_set_log_func(session_log);
+    session_error = &why;
+    m->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
+    fuse_opt_free_args(&args);
+    if (m->session == NULL) {
+        session_error = NULL;
+        return error_set(err, -EINVAL, "mount %s: %s", o->mountpoint, why.text);
+    }
+    errno = 0;
+    if (fuse_session_mount(m->session, o->mountpoint) != 0) {
+        rv = errno == 0 ? -EIO : -errno;
+        session_error = NULL;
+        return error_set(err, rv, "mount %s: %s", o->mountpoint, why.text[0] == '\0' ? strerror(-rv) : why.text);
+    }
+    session_error = NULL;
+    return 0;
+}
+
+static int session_poll(struct mount *m)
+{
+    int fd = fuse_session_fd(m->session);
+    int flags = fcntl(fd, F_GETFL);
+    int rv;
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        return -errno;
+    }
+    rv = uv_poll_init(m->loop, &m->poll, fd);
+    if (rv != 0) {
+        return rv;
+    }
+    m->poll.data = m;
+    rv = uv_timer_init(m->loop, &m->tick);
+    assert(rv == 0);
+    rv = park_init(&m->park, m);
+    assert(rv == 0);
+    return 0;
+}
+
+static void listen_to_replica(struct mount *m)
+{
+    m->listener = calloc(1, sizeof(*m->listener));
+    if (m->listener == NULL) {
+        abort();
+    }
+    m->listener->arg = m;
+    m->listener->changed = changed_cb;
+    m->listener->replaced = replaced_cb;
+    m->listener->status = status_cb;
+    replica_listen(m->replica, m->listener);
+}
+
+int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *report,
+                const struct mount_options *options, void (*ended)(void *arg), void *arg, struct mount **ret_mount,
+                struct error *err)
+{
+    struct mount *m;
+    int rv = mountpoint_check(options->mountpoint, err);
+
+    if (rv != 0) {
+        return rv;
+    }
+    m = calloc(1, sizeof(*m));
+    if (m == NULL) {
+        abort();
+    }
+    m->loop = loop;
+    m->replica = replica;
+    m->report = report;
+    m->options = *options;
+    m->options.fuse_options = NULL;
+    m->options.n_fuse_options = 0;
+    m->options.source = strdup(options->source);
+    m->options.mountpoint = realpath(options->mountpoint, NULL); /* as /proc shows it; not asked again once mounted */
+    if (m->options.source == NULL || m->options.mountpoint == NULL) {
+        rv = error_set(err, -errno, "%s: %s", options->mountpoint, strerror(errno));
+        goto err_after_new;
+    }
+    rv = session_mount(m, options, err);
+    if (rv != 0) {
+        goto err_after_new;
+    }
+    (void)opener_mount_dev(m->options.mountpoint, &m->dev);
+    rv = session_poll(m);
+    if (rv == 0) {
+        rv = uv_poll_start(&m->poll, UV_READABLE, poll_cb);
+        assert(rv == 0);
+    } else {
+        rv = error_set(err, rv, "mount %s: poll /dev/fuse: %s", options->mountpoint, strerror(-rv));
+        goto err_after_mount;
+    }
+    listen_to_replica(m);
+    m->on_ended = ended;
+    m->on_ended_arg = arg;
+    *ret_mount = m;
+    return 0;
+
+err_after_mount:
+    fuse_session_unmount(m->session);
+err_after_new:
+    mount_free(m);
+    return rv;
+}
+
+/* ---- unmounting ---- */
+
+/* For who may not call umount(2). */
+static int fusermount(const char *flags, const char *mountpoint)
+{
+    char *argv[] = {(char *)(uintptr_t) "fusermount3", (char *)(uintptr_t)flags, (char *)(uintptr_t) "--",
+                    (char *)(uintptr_t)mountpoint, NULL};
+    int status;
+    pid_t pid;
+    int rv = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+
+    if (rv != 0) {
+        return -rv;
+    }
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+/* On a thread, with the loop serving: whatever umount(2) asks the file system is answered. */
+static void unmount_work(uv_work_t *work)
+{
+    struct mount *m = work->data;
+    const char *mountpoint = m->options.mountpoint;
+    uint64_t dev;
+
+    if (opener_mount_dev(mountpoint, &dev) != 0 || dev != m->dev) {
+        m->lazy = true; /* not there any more, or something else is mounted over it: leave that alone */
+        return;
+    }
+    if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0) {
+        return;
+    }
+    if (errno == EPERM && fusermount("-u", mountpoint) == 0) {
+        return;
+    }
+    m->lazy = true;
+    if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno == EPERM) {
+        (void)fusermount("-uz", mountpoint); /* else it shows as not connected once we are gone */
+    }
+}
+
+static void unmount_done(uv_work_t *work, int status)
+{
+    struct mount *m = work->data;
+    struct pollfd fd = {.fd = fuse_session_fd(m->session)};
+
+    assert(status == 0); /* never cancelled */
+    m->unmounting = false;
+    if (m->ended) {
+        return;
+    }
+    mount_serve(m);
+    if (poll(&fd, 1, 0) != 1 || (fd.revents & POLLERR) == 0) {
+        /* Detached with files open, or a copy lives on in another mount namespace: it ends with us. */
+        m->lazy = true;
+    }
+    mount_over(m);
+}
+
+void mount_stop(struct mount *m)
+{
+    int rv;
+
+    if (m->ended || m->unmounting) {
+        return;
+    }
+    m->unmounting = true;
+    m->unmount.data = m;
+    rv = uv_queue_work(m->loop, &m->unmount, unmount_work, unmount_done);
+    assert(rv == 0);
+}

@@ -1,0 +1,40 @@
+/*
+ * opener: which process opened a file, and whether the descriptor it just closed was its last writable one of that
+ * file (design: 2.1, rule 2). Everything comes from /proc; nothing here touches our own mount, which would wait for
+ * ourselves.
+ */
+#ifndef FS_OPENER_H
+#define FS_OPENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A process; pids are used again, so the time it started is part of it. tgid 0: it can't be seen from here. */
+struct opener {
+    pid_t tgid;
+    uint64_t start;
+};
+
+/* The process of the thread `pid`, as a request names it; tgid 0 if it can't be told. */
+void opener_of(pid_t pid, struct opener *ret_opener);
+
+/* Whether the thread `pid` belongs to `o`. */
+bool opener_is(const struct opener *o, pid_t pid);
+
+/* How many writable descriptors of the inode `ino` on the device `dev` (as in st_dev) the process has. Negative errno
+ * when /proc does not tell (-EACCES for another user's process). */
+int opener_writable_fds(const struct opener *o, uint64_t dev, uint64_t ino);
+
+/* The thread is on its way out because a signal killed it. */
+bool opener_killed(pid_t pid);
+
+/* SIGKILL has been sent to the thread or it is on its way out: nobody will look at an answer. */
+bool opener_dying(pid_t pid);
+
+/* The device of the topmost mount at `mountpoint` (absolute, resolved), from /proc/self/mountinfo. -ENOENT: no mount.
+ */
+int opener_mount_dev(const char *mountpoint, uint64_t *ret_dev);
+
+#endif

@@ -1,0 +1,357 @@
+/* Open files: OPEN, READ, WRITE, FLUSH, FSYNC, RELEASE (design: 2.1). */
+#include "dotznodefs.h"
+#include "front.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- open and release ---- */
+
+/* EFBIG, EROFS, ... come later: at write(2) and close(2). ESTALE: the file is gone, and the kernel looks again. */
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mount *m = mount_of(req);
+    const struct inode *i;
+    struct handle *h;
+
+    if (dot_is(ino)) {
+        dot_open(req, ino, fi);
+        return;
+    }
+    i = inode_find(&m->inodes, ino);
+    if (tree_by_ino(mount_tree(m), ino) == NULL && (i == NULL || !i->gone)) {
+        (void)fuse_reply_err(req, ESTALE);
+        return;
+    }
+    h = handle_new(&m->inodes, ino, (fi->flags & O_ACCMODE) != O_RDONLY);
+    h->flags = fi->flags;
+    if (h->writable) {
+        opener_of(fuse_req_ctx(req)->pid, &h->opener);
+    }
+    if (h->writable && (fi->flags & O_TRUNC) != 0) {
+        h->truncated = true;
+        (void)handle_draft(&m->inodes, h);
+    }
+    fi->fh = (uintptr_t)h;
+    fi->direct_io = 1;
+    if (fuse_reply_open(req, fi) != 0) {
+        handle_free(&m->inodes, h);
+    }
+}
+
+/* What is left of the draft is published; requests on the file that come later wait for that (rule 4). */
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mount *m = mount_of(req);
+    struct handle *h;
+
+    if (dot_is(ino)) {
+        dot_release(req, fi);
+        return;
+    }
+    h = handle_of(fi);
+    if (h->draft != NULL && h->failed == 0) {
+        publish(m, h, NULL, PUBLISH_RELEASE, 0);
+    }
+    handle_free(&m->inodes, h);
+    (void)fuse_reply_err(req, 0);
+}
+
+/* ---- reading ---- */
+
+static void reply_draft(fuse_req_t req, const struct handle *h, size_t size, uint64_t offset)
+{
+    const uint8_t *base = h->version == NULL ? NULL : h->version->bytes;
+    uint8_t *out = malloc(size == 0 ? 1 : size);
+
+    if (out == NULL) {
+        (void)fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    size = draft_read(h->draft, base, h->version_len, offset, out, size);
+    (void)fuse_reply_buf(req, (const char *)out, size);
+    free(out);
+}
+
+static uint64_t visible_size(const struct handle *h)
+{
+    return h->draft != NULL ? draft_size(h->draft, h->version_len) : h->version_len;
+}
+
+/* One version per open file: the newest at its first read, until it reads at offset 0 again or a second time at the
+ * end. A draft lies over it. */
+static void read_reply(fuse_req_t req, struct handle *h, size_t size, uint64_t offset, bool newest)
+{
+    struct mount *m = mount_of(req);
+    bool was_at_end = h->at_end;
+    uint64_t total;
+
+    if (newest || !h->version_held || offset == 0) {
+        handle_take_version(h, mount_tree(m), &m->inodes);
+    }
+    total = visible_size(h);
+    if (offset >= total && offset > 0 && was_at_end) {
+        handle_take_version(h, mount_tree(m), &m->inodes);
+        total = visible_size(h);
+    }
+    h->at_end = offset >= total;
+    if (offset >= total) {
+        (void)fuse_reply_buf(req, NULL, 0);
+    } else if (h->draft != NULL) {
+        reply_draft(req, h, size, offset);
+    } else {
+        size = size < total - offset ? size : (size_t)(total - offset);
+        (void)fuse_reply_buf(req, (const char *)h->version->bytes + offset, size);
+    }
+}
+
+static void read_finish(struct call *c, const struct outcome *outcome)
+{
+    if (outcome->err != 0) {
+        (void)fuse_reply_err(c->req, outcome->err);
+        return;
+    }
+    read_reply(c->req, c->handle, c->size, (uint64_t)c->offset, true);
+}
+
+/* EIO, EINTR: of the barrier that an O_DIRECT read passes first. */
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+    struct mount *m = mount_of(req);
+    struct op op = {.kind = OP_NOP};
+    struct call *c;
+
+    if (dot_is(ino)) {
+        dot_read(req, ino, size, offset, fi);
+        return;
+    }
+    if ((fi->flags & O_DIRECT) == 0) {
+        read_reply(req, handle_of(fi), size, (uint64_t)offset, false);
+        return;
+    }
+    c = call_new(m, req, read_finish);
+    c->handle = handle_of(fi);
+    c->size = size;
+    c->offset = offset;
+    c->interruptible = true;
+    call_submit(c, REPLICA_BARRIER, &op);
+}
+
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+    if (dot_is(ino)) {
+        dot_poll(req, ino, fi, ph);
+        return;
+    }
+    if (ph != NULL) {
+        fuse_pollhandle_destroy(ph);
+    }
+    (void)fuse_reply_poll(req, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
+}
+
+/* ---- writing ---- */
+
+/* An append to a file that is deleted but open. 0 or a positive errno. */
+static int append_gone(struct mount *m, struct inode *i, const void *bytes, size_t size)
+{
+    struct draft *d = draft_new(false);
+    const uint8_t *base = i->gone_data == NULL ? NULL : i->gone_data->bytes;
+    int rv = draft_write(d, i->gone_len, bytes, (uint32_t)size, m->options.data_max);
+
+    if (rv == 0) {
+        uint64_t len = draft_size(d, i->gone_len);
+        uint8_t *all = malloc(len);
+        if (all == NULL) {
+            rv = -ENOMEM;
+        } else {
+            (void)draft_read(d, base, i->gone_len, 0, all, len);
+            inode_set_gone_data(i, all, (uint32_t)len);
+            free(all);
+        }
+    }
+    draft_free(d);
+    return -rv;
+}
+
+static void append_finish(struct call *c, const struct outcome *outcome)
+{
+    int err = outcome->err;
+
+    if ((err == ENOENT || err == ESTALE) && c->inode->gone) {
+        err = 0; /* removed while the call was under way: appended to nothing that anybody can reach */
+    }
+    if (err != 0) {
+        (void)fuse_reply_err(c->req, err);
+        return;
+    }
+    handle_drop_version(c->handle);
+    (void)fuse_reply_write(c->req, c->size);
+}
+
+/* One atomic append at the end as of its turn in the total order. */
+static void append(fuse_req_t req, struct handle *h, const char *bytes, size_t size)
+{
+    struct mount *m = mount_of(req);
+    struct op op = {
+        .kind = OP_APPEND, .ino = h->inode->ino, .data = (const uint8_t *)bytes, .data_len = (uint32_t)size};
+    struct call *c;
+
+    h->truncated = false;
+    if (h->inode->gone) {
+        int err = append_gone(m, h->inode, bytes, size);
+        if (err != 0) {
+            (void)fuse_reply_err(req, err);
+        } else {
+            handle_drop_version(h);
+            (void)fuse_reply_write(req, size);
+        }
+        return;
+    }
+    c = call_new(m, req, append_finish);
+    call_hold(c, h->inode->ino);
+    c->handle = h;
+    c->size = size;
+    call_submit(c, REPLICA_BOUNDED, &op);
+}
+
+/* EFBIG: beyond jute.maxbuffer; the draft is dropped, and close says so again. */
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+    struct mount *m = mount_of(req);
+    struct handle *h = handle_of(fi);
+    uint64_t at = (uint64_t)offset;
+    struct draft *d;
+    int rv;
+
+    if (dot_is(ino)) {
+        (void)fuse_reply_err(req, EBADF);
+        return;
+    }
+    if (h->failed != 0 || size > FRONT_WRITE_MAX) {
+        (void)fuse_reply_err(req, h->failed != 0 ? -h->failed : EINVAL);
+        return;
+    }
+    if ((fi->flags & O_APPEND) != 0 && h->draft == NULL) {
+        append(req, h, bytes, size);
+        return;
+    }
+    d = handle_draft(&m->inodes, h);
+    if ((fi->flags & O_APPEND) != 0) {
+        struct buf *data;
+        uint32_t len = 0;
+        (void)inode_contents(mount_tree(m), &m->inodes, ino, &data, &len);
+        at = draft_size(d, len);
+    }
+    rv = draft_write(d, at, bytes, (uint32_t)size, m->options.data_max);
+    if (rv != 0) {
+        h->failed = rv;
+        handle_drop_draft(&m->inodes, h);
+        (void)fuse_reply_err(req, -rv);
+    } else if ((fi->flags & O_DSYNC) != 0 || m->options.sync) {
+        publish(m, h, req, PUBLISH_WRITE, size);
+    } else {
+        (void)fuse_reply_write(req, size);
+    }
+}
+
+/* ---- flush and fsync ---- */
+
+/* Rule 2: is this FLUSH the opener closing its last writable descriptor of the file? */
+static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t pid, uint64_t lock_owner)
+{
+    int fds;
+
+    if (h->opener.tgid == 0) {
+        return h->lock_owner == lock_owner;
+    }
+    if (!opener_is(&h->opener, pid)) {
+        return false;
+    }
+    fds = opener_writable_fds(&h->opener, m->dev, h->inode->ino);
+    return fds < 0 ? h->lock_owner == lock_owner : fds == 0;
+}
+
+/* Any errno of publishing, or of the write that made the draft fail. */
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mount *m = mount_of(req);
+    struct handle *h = handle_of(fi);
+    pid_t pid = fuse_req_ctx(req)->pid;
+
+    if (dot_is(ino)) {
+        (void)fuse_reply_err(req, 0);
+        return;
+    }
+    if (!h->lock_owner_known) {
+        h->lock_owner = fi->lock_owner;
+        h->lock_owner_known = true;
+    }
+    if ((h->draft == NULL && h->failed == 0) || !is_last_flush(m, h, pid, fi->lock_owner)) {
+        (void)fuse_reply_err(req, 0);
+        return;
+    }
+    if (h->failed == 0 && opener_killed(pid)) {
+        h->failed = -EIO; /* half of what was to be written: nobody shall see it, nor what others add */
+        handle_drop_draft(&m->inodes, h);
+    }
+    if (h->failed != 0) {
+        (void)fuse_reply_err(req, -h->failed);
+        return;
+    }
+    h->opener_flushed = true;
+    publish(m, h, req, PUBLISH_FLUSH, 0);
+}
+
+static void barrier(fuse_req_t req)
+{
+    struct op op = {.kind = OP_NOP};
+    struct call *c = call_new(mount_of(req), req, call_finish_err);
+
+    c->interruptible = true;
+    call_submit(c, REPLICA_BARRIER, &op);
+}
+
+static void fsync_finish(struct call *c, const struct outcome *outcome)
+{
+    if (outcome->err == 0) {
+        handle_drop_version(c->handle); /* so that the next read is linearizable */
+    }
+    (void)fuse_reply_err(c->req, outcome->err);
+}
+
+/* Publishes the draft; without one it is a quorum barrier. */
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct mount *m = mount_of(req);
+    struct op op = {.kind = OP_NOP};
+    struct handle *h = handle_of(fi);
+    struct call *c;
+
+    (void)datasync;
+    if (dot_is(ino)) {
+        barrier(req);
+        return;
+    }
+    if (h->failed != 0) {
+        (void)fuse_reply_err(req, -h->failed);
+        return;
+    }
+    if (h->draft != NULL) {
+        publish(m, h, req, PUBLISH_FSYNC, 0);
+        return;
+    }
+    c = call_new(m, req, fsync_finish);
+    c->handle = h;
+    c->interruptible = true;
+    call_submit(c, REPLICA_BARRIER, &op);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)datasync;
+    (void)fi;
+    barrier(req);
+}

@@ -1,0 +1,107 @@
+/* LOOKUP, FORGET, READLINK, STATFS and the connection's settings. */
+#include "dotznodefs.h"
+#include "front.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define BACKGROUND_MAX 1024 /* asynchronous requests in flight: RELEASEs, mostly */
+#define STATFS_BLOCK   4096
+
+void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    (void)userdata;
+    conn->max_write = FRONT_WRITE_MAX;
+    conn->max_read = 0;
+    conn->max_background = BACKGROUND_MAX;
+    conn->congestion_threshold = BACKGROUND_MAX;
+    conn->want |= conn->capable & FUSE_CAP_ATOMIC_O_TRUNC;
+    /* Drafts need each write as it is made; a name asked for twice may be another node the second time; requests are
+     * kept as the kernel's bytes (park.c), which splice would hand over as a pipe. */
+    conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |
+                              FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+                              FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
+                              FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ASYNC_DIO);
+}
+
+/* ENOENT: there is no such name, or the directory is gone. */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct mount *m = mount_of(req);
+    struct fuse_entry_param e = {.generation = 1};
+    const struct node *n;
+    int rv;
+
+    if (dot_is(parent)) {
+        dot_lookup(req, parent, name);
+        return;
+    }
+    if (strcmp(name, DOT_NAME) == 0) {
+        dot_reply_entry(req, parent);
+        return;
+    }
+    n = tree_lookup(mount_tree(m), parent, name, strlen(name));
+    if (n == NULL) {
+        (void)fuse_reply_err(req, ENOENT);
+        return;
+    }
+    e.ino = n->ino;
+    rv = attr_of(m, n->ino, fuse_req_ctx(req)->pid, &e.attr);
+    if (rv != 0) {
+        (void)fuse_reply_err(req, -rv);
+        return;
+    }
+    (void)fuse_reply_entry(req, &e);
+}
+
+/* Inode numbers are the znodes' and never used again: there is nothing to forget. */
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+    (void)ino;
+    (void)nlookup;
+    fuse_reply_none(req);
+}
+
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    (void)count;
+    (void)forgets;
+    fuse_reply_none(req);
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    const struct node *n = tree_by_ino(mount_tree(mount_of(req)), ino);
+    char target[TXN_SYMLINK_MAX + 1];
+
+    if (n == NULL || n->kind != NODE_SYMLINK || n->data_len > TXN_SYMLINK_MAX) {
+        (void)fuse_reply_err(req, n == NULL ? ESTALE : EINVAL);
+        return;
+    }
+    if (n->data_len > 0) {
+        memcpy(target, n->data->bytes, n->data_len);
+    }
+    target[n->data_len] = '\0';
+    (void)fuse_reply_readlink(req, target);
+}
+
+/* Bytes and znodes in use. Without a quota it is this host's memory that bounds them. */
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct statvfs st = {.f_bsize = STATFS_BLOCK, .f_frsize = STATFS_BLOCK, .f_namemax = TXN_NAME_MAX};
+    struct replica_status status;
+    uint64_t used;
+    uint64_t room = uv_get_free_memory();
+
+    (void)ino;
+    replica_status(mount_of(req)->replica, &status);
+    used = (status.bytes + STATFS_BLOCK - 1) / STATFS_BLOCK;
+    st.f_blocks = used + room / STATFS_BLOCK;
+    st.f_bfree = room / STATFS_BLOCK;
+    st.f_bavail = st.f_bfree;
+    st.f_ffree = room / sizeof(struct node);
+    st.f_favail = st.f_ffree;
+    st.f_files = status.znodes + st.f_ffree;
+    (void)fuse_reply_statfs(req, &st);
+}
