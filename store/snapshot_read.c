@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#define PENDING_CAP_FIRST (2 * SNAPSHOT_CHUNK_MAX)
+#define BYTES_CAP_FIRST 4096
 
 enum stage {
     STAGE_HEADER,
@@ -26,18 +26,21 @@ enum stage {
     STAGE_FAILED,
 };
 
+struct bytes {
+    uint8_t *at;
+    size_t len;
+    size_t cap;
+};
+
 struct snapshot_reader {
     enum stage stage;
-    uint8_t *part; /* SNAPSHOT_CHUNK_MAX; what has come of the part that the stage waits for */
-    size_t part_len;
+    struct bytes part; /* what has come of the part that the stage waits for */
     size_t part_need;
     uint64_t offset; /* where that part begins */
     uint64_t sum;    /* of the chunk before */
     uint64_t sum_expected;
     uint64_t payload_bytes;
-    uint8_t *pending; /* records, the last one perhaps cut */
-    size_t pending_len;
-    size_t pending_cap;
+    struct bytes pending;    /* records, the last one perhaps cut */
     uint64_t records_offset; /* of pending, in the stream of records */
     struct snapshot_records records;
     struct error error; /* once the stage is STAGE_FAILED */
@@ -52,21 +55,24 @@ static int fail(struct snapshot_reader *r, int rv)
 }
 
 /* Room for what has come, not for what is claimed. */
-static void pending_append(struct snapshot_reader *r, const uint8_t *bytes, size_t len)
+static void bytes_append(struct bytes *b, const uint8_t *bytes, size_t len)
 {
-    if (r->pending_cap - r->pending_len < len) {
-        size_t cap = r->pending_cap == 0 ? PENDING_CAP_FIRST : 2 * r->pending_cap;
-        uint8_t *pending = realloc(r->pending, cap);
+    size_t cap = b->cap == 0 ? BYTES_CAP_FIRST : b->cap;
 
-        if (pending == NULL) {
+    while (cap - b->len < len) {
+        cap *= 2;
+    }
+    if (cap != b->cap) {
+        uint8_t *at = realloc(b->at, cap);
+
+        if (at == NULL) {
             abort();
         }
-        r->pending = pending;
-        r->pending_cap = cap;
+        b->at = at;
+        b->cap = cap;
     }
-    assert(r->pending_cap - r->pending_len >= len);
-    memcpy(r->pending + r->pending_len, bytes, len);
-    r->pending_len += len;
+    memcpy(b->at + b->len, bytes, len);
+    b->len += len;
 }
 
 /* Reads all records that are whole and keeps the rest. */
@@ -76,12 +82,12 @@ static int read_records(struct snapshot_reader *r)
     size_t done = 0;
 
     while (what == NULL) {
-        size_t len = snapshot_record_whole(r->pending + done, r->pending_len - done, &what);
+        size_t len = snapshot_record_whole(r->pending.at + done, r->pending.len - done, &what);
 
         if (len == 0) {
             break;
         }
-        what = snapshot_record_read(&r->records, r->pending + done, len);
+        what = snapshot_record_read(&r->records, r->pending.at + done, len);
         if (what == NULL) {
             done += len;
         }
@@ -91,8 +97,8 @@ static int read_records(struct snapshot_reader *r)
                                  "bad record (%s) at byte %" PRIu64 " of the records, in the chunk at offset %" PRIu64,
                                  what, r->records_offset + done, r->offset));
     }
-    memmove(r->pending, r->pending + done, r->pending_len - done);
-    r->pending_len -= done;
+    memmove(r->pending.at, r->pending.at + done, r->pending.len - done);
+    r->pending.len -= done;
     r->records_offset += done;
     return 0;
 }
@@ -100,15 +106,15 @@ static int read_records(struct snapshot_reader *r)
 /* The part that the stage waited for is there: the next one begins behind it. */
 static void next_part(struct snapshot_reader *r, enum stage stage, size_t need)
 {
-    r->offset += r->part_len;
-    r->part_len = 0;
+    r->offset += r->part.len;
+    r->part.len = 0;
     r->part_need = need;
     r->stage = stage;
 }
 
 static int on_header(struct snapshot_reader *r)
 {
-    const uint8_t *h = r->part;
+    const uint8_t *h = r->part.at;
     uint32_t version = le_get32(h + 8);
 
     if (memcmp(h, SNAPSHOT_MAGIC, SNAPSHOT_MAGIC_LEN) != 0) {
@@ -132,9 +138,9 @@ static int on_header(struct snapshot_reader *r)
 
 static int on_frame(struct snapshot_reader *r)
 {
-    uint32_t len = le_get32(r->part);
+    uint32_t len = le_get32(r->part.at);
 
-    r->sum_expected = le_get64(r->part + 4);
+    r->sum_expected = le_get64(r->part.at + 4);
     if (len > SNAPSHOT_PAYLOAD_MAX) {
         return fail(r, error_set(&r->error, -EBADMSG, "bad chunk length at offset %" PRIu64, r->offset));
     }
@@ -148,7 +154,7 @@ static int on_frame(struct snapshot_reader *r)
 
 static int check_sum(struct snapshot_reader *r)
 {
-    r->sum = XXH3_64bits_withSeed(r->part, r->part_len, r->sum);
+    r->sum = XXH3_64bits_withSeed(r->part.at, r->part.len, r->sum);
     if (r->sum != r->sum_expected) {
         return fail(r, error_set(&r->error, -EBADMSG, "bad checksum at offset %" PRIu64, r->offset));
     }
@@ -163,8 +169,8 @@ static int on_payload(struct snapshot_reader *r)
     if (rv != 0) {
         return rv;
     }
-    r->payload_bytes += r->part_len;
-    pending_append(r, r->part, r->part_len);
+    r->payload_bytes += r->part.len;
+    bytes_append(&r->pending, r->part.at, r->part.len);
     rv = read_records(r);
     if (rv != 0) {
         return rv;
@@ -176,14 +182,14 @@ static int on_payload(struct snapshot_reader *r)
 static int on_trailer(struct snapshot_reader *r)
 {
     const struct state *s = r->records.state;
-    const uint8_t *fields = r->part;
+    const uint8_t *fields = r->part.at;
     int rv;
 
     rv = check_sum(r);
     if (rv != 0) {
         return rv;
     }
-    if (le_get64(fields) != r->payload_bytes || r->pending_len != 0 || s->tree->root == NULL ||
+    if (le_get64(fields) != r->payload_bytes || r->pending.len != 0 || s->tree->root == NULL ||
         le_get64(fields + 8) != tree_count(s->tree) || le_get64(fields + 16) != s->sessions.by_id.count) {
         return fail(
             r, error_set(&r->error, -EBADMSG, "the trailer at offset %" PRIu64 " counts something else", r->offset));
@@ -222,10 +228,6 @@ struct snapshot_reader *snapshot_reader_new(void)
     if (r == NULL) {
         abort();
     }
-    r->part = malloc(SNAPSHOT_CHUNK_MAX);
-    if (r->part == NULL) {
-        abort();
-    }
     r->part_need = SNAPSHOT_HEADER_LEN;
     r->records.state = state_new_bare();
     return r;
@@ -237,8 +239,8 @@ void snapshot_reader_free(struct snapshot_reader *r)
         return;
     }
     state_free(r->records.state);
-    free(r->pending);
-    free(r->part);
+    free(r->pending.at);
+    free(r->part.at);
     free(r);
 }
 
@@ -250,7 +252,7 @@ static int reader_error(const struct snapshot_reader *r, struct error *err)
 int snapshot_reader_feed(struct snapshot_reader *r, const uint8_t *bytes, size_t len, struct error *err)
 {
     while (len > 0) {
-        size_t n = r->part_need - r->part_len;
+        size_t n = r->part_need - r->part.len;
 
         if (r->stage == STAGE_END) {
             (void)fail(r, error_set(&r->error, -EBADMSG, "bytes behind the end at offset %" PRIu64, r->offset));
@@ -259,11 +261,10 @@ int snapshot_reader_feed(struct snapshot_reader *r, const uint8_t *bytes, size_t
             return reader_error(r, err);
         }
         n = n < len ? n : len;
-        memcpy(r->part + r->part_len, bytes, n);
-        r->part_len += n;
+        bytes_append(&r->part, bytes, n);
         bytes += n;
         len -= n;
-        if (r->part_len == r->part_need && on_part(r) != 0) {
+        if (r->part.len == r->part_need && on_part(r) != 0) {
             return reader_error(r, err);
         }
     }
@@ -276,7 +277,7 @@ int snapshot_reader_finish(struct snapshot_reader *r, struct state **ret_state, 
         return reader_error(r, err);
     }
     if (r->stage != STAGE_END) {
-        return error_set(err, -EBADMSG, "cut short at offset %" PRIu64, r->offset + r->part_len);
+        return error_set(err, -EBADMSG, "cut short at offset %" PRIu64, r->offset + r->part.len);
     }
     *ret_state = r->records.state;
     r->records.state = NULL;
