@@ -61,7 +61,8 @@ struct scanner {
     char name[SEGMENT_NAME_BYTES];
     uint64_t zxid_first; /* by its name */
     uint64_t size;
-    uint8_t *window; /* bytes window_at .. window_at + window_len of the file */
+    uint64_t durable; /* the highest durable_offset of the records read so far */
+    uint8_t *window;  /* bytes window_at .. window_at + window_len of the file */
     uint64_t window_at;
     size_t window_len;
     size_t window_cap;

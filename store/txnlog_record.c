@@ -251,6 +251,9 @@ int scanner_record(struct scanner *s, uint64_t offset, struct txnlog_record *ret
     ret_record->zxid_committed = le_get64(p + 24);
     ret_record->payload = p + RECORD_HEADER_BYTES;
     ret_record->len = len;
+    if (le_get64(p + 32) > s->durable) {
+        s->durable = le_get64(p + 32);
+    }
     *ret_next = offset + record_bytes(len);
     return 1;
 }

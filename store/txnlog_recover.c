@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REWRITE_BYTES ((size_t)1 << 20)
+
 #define MEND                                                                                                           \
     "remove this member's data directory and let it synchronize again from the others, or restore it from a backup"
 
@@ -122,13 +124,39 @@ static int remove_file(struct txnlog *log, const char *name, struct error *err)
     return rv == 0 ? 0 : error_set(err, rv, "remove %s: %s", name, strerror(-rv));
 }
 
+/*
+ * Writes again what no record proves to have been synced. A sync that failed in the former life may have left it in the
+ * page cache, marked clean, where it can be read and a sync does nothing for it.
+ */
+static int write_again(struct scanner *s, uint64_t end)
+{
+    uint64_t offset = s->durable;
+    uint8_t *bytes = malloc(REWRITE_BYTES);
+    size_t len;
+    int rv = 0;
+
+    if (bytes == NULL) {
+        abort();
+    }
+    for (; offset < end && rv == 0; offset += len) {
+        len = end - offset < REWRITE_BYTES ? (size_t)(end - offset) : REWRITE_BYTES;
+        rv = s->disk->ops->pread(s->file, bytes, len, offset, &len);
+        if (rv == 0) {
+            rv = len > 0 ? s->disk->ops->pwrite(s->file, bytes, len, offset) : -EIO;
+        }
+    }
+    free(bytes);
+    return rv;
+}
+
 /* Cuts the last segment to its end and makes all of it durable: what a killed process had written may still be
  * only in the page cache, and from now on it counts. */
 static int seal(struct scanner *s, uint64_t end, struct error *err)
 {
-    int rv = 0;
+    int rv;
 
-    if (s->size != end) {
+    rv = write_again(s, end);
+    if (rv == 0 && s->size != end) {
         rv = s->disk->ops->truncate(s->file, end);
     }
     if (rv == 0) {

@@ -335,7 +335,7 @@ static int crash_sync(struct disk_file *f)
         return op_end(cd, 0);
     }
     if (sync_fails(cd)) {
-        crash_inode_keep_some(f->inode, &cd->random, cd->torn_percent);
+        crash_inode_fail_sync(f->inode, &cd->random, cd->torn_percent);
         return op_end(cd, -EIO);
     }
     crash_inode_keep_all(f->inode);

@@ -164,7 +164,7 @@ static void tear(uint64_t *random, struct crash_inode *in, const struct crash_pe
 }
 
 /* How much survives differs from file to file and crash to crash, so that seeds also visit "all" and "nothing". */
-void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent)
+static void keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent, bool keep_sizes)
 {
     unsigned keep_percent = (unsigned)(crash_random(random) % 5) * 25;
     const struct crash_pending *p;
@@ -172,7 +172,7 @@ void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned to
     for (p = in->head; p != NULL; p = p->next) {
         if (!p->is_truncate && crash_chance(random, torn_percent)) {
             tear(random, in, p, keep_percent);
-        } else if (!crash_chance(random, keep_percent)) {
+        } else if (!(p->is_truncate && keep_sizes) && !crash_chance(random, keep_percent)) {
             continue;
         } else if (p->is_truncate) {
             image_resize(&in->durable, p->offset);
@@ -181,6 +181,16 @@ void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned to
         }
     }
     inode_drop_pending(in);
+}
+
+void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent)
+{
+    keep_some(in, random, torn_percent, false);
+}
+
+void crash_inode_fail_sync(struct crash_inode *in, uint64_t *random, unsigned torn_percent)
+{
+    keep_some(in, random, torn_percent, true);
 }
 
 void crash_inode_write(struct crash_inode *in, uint64_t offset, const void *bytes, size_t len)

@@ -54,6 +54,9 @@ void crash_inode_truncate(struct crash_inode *in, uint64_t size);
 void crash_inode_keep_all(struct crash_inode *in);
 void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent);
 
+/* The same for a sync that fails: sizes are kept by the file system's journal, contents are not. */
+void crash_inode_fail_sync(struct crash_inode *in, uint64_t *random, unsigned torn_percent);
+
 /* From now on programs see what is durable. */
 void crash_inode_forget(struct crash_inode *in);
 
