@@ -57,7 +57,7 @@ LDLIBS      = $(PKG_LIBS) -pthread
 
 # ---- sources ----
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
-# A test that includes nothing of a layer is built without it.
+# A unit test that includes nothing of fs or the simulator is built without it.
 including = $(if $(1),$(shell grep -lE '^\#include "($(2))/' $(1)))
 
 STORE     := $(wildcard store/*.c)
@@ -68,13 +68,12 @@ SIM       := $(wildcard tests/sim/*.c)
 PURE      := $(wildcard consensus/zab*.c consensus/replica*.c consensus/packet*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SIM_MAIN  := $(if $(SIM),$(shell grep -lE '^int main\>' $(SIM)))
-FIXTURES  := $(filter-out $(UNITS),$(wildcard tests/unit/*.c)) $(filter-out $(SIM_MAIN),$(SIM))
+FIXTURES  := $(filter-out $(UNITS),$(wildcard tests/unit/*.c))
 UNITS_FS        := $(call including,$(UNITS),fs)
-UNITS_CONSENSUS := $(filter-out $(UNITS_FS),$(call including,$(UNITS),consensus|tests/sim))
-UNITS_STORE     := $(filter-out $(UNITS_FS) $(UNITS_CONSENSUS),$(UNITS))
+UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
-SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(filter-out $(SIM),$(FIXTURES)) $(UNITS)
+SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs)
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim)
 
@@ -118,6 +117,7 @@ $(eval $(call archive,store,$(STORE)))
 $(eval $(call archive,consensus,$(CONSENSUS)))
 $(eval $(call archive,fs,$(filter-out fs/main.c,$(FS))))
 $(eval $(call archive,fixtures,$(FIXTURES)))
+$(eval $(call archive,sim,$(filter-out $(SIM_MAIN),$(SIM))))
 
 link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
 
@@ -128,8 +128,9 @@ $(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
 	$(Q)$(link)
 $(call unit_binary,$(UNITS_FS)): $(BUILD)/libfs.a
-$(call unit_binary,$(UNITS_FS) $(UNITS_CONSENSUS)): $(BUILD)/libconsensus.a
-$(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libstore.a
+$(call unit_binary,$(UNITS_SIM)): $(BUILD)/libsim.a
+$(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libconsensus.a \
+                             $(BUILD)/libstore.a
 	$(call say,LD,$@)
 	$(Q)$(link) -lcmocka
 
