@@ -1,0 +1,172 @@
+/* opener: what /proc tells about real processes and their descriptors. */
+#include "fs/opener.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A file that has no name any more, opened with `flags`; its device and inode number. */
+static int file_open(char *path, int flags, struct stat *ret_st)
+{
+    int fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, ret_st), 0);
+    return fd;
+}
+
+struct file {
+    char dir[64];
+    char path[96];
+};
+
+static int setup(void **state)
+{
+    struct file *f = calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/test_opener.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->path, sizeof(f->path), "%s/file", f->dir);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct file *f = *state;
+
+    (void)unlink(f->path);
+    (void)rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+static void test_counts_writable_descriptors(void **state)
+{
+    struct file *f = *state;
+    struct opener self;
+    struct stat st;
+    int a = file_open(f->path, O_WRONLY, &st);
+    int b;
+    int c;
+
+    opener_of(getpid(), &self);
+    assert_int_equal(self.tgid, getpid());
+    assert_int_equal(opener_writable_fds(&self, st.st_dev, st.st_ino), 1);
+    b = dup(a);
+    c = file_open(f->path, O_RDONLY, &st);
+    assert_int_equal(opener_writable_fds(&self, st.st_dev, st.st_ino), 2);
+    assert_int_equal(opener_writable_fds(&self, st.st_dev, st.st_ino + 1000000), 0);
+    assert_int_equal(opener_writable_fds(&self, st.st_dev + 1000000, st.st_ino), 0);
+    assert_int_equal(close(a), 0);
+    assert_int_equal(opener_writable_fds(&self, st.st_dev, st.st_ino), 1);
+    assert_int_equal(close(b), 0);
+    assert_int_equal(opener_writable_fds(&self, st.st_dev, st.st_ino), 0);
+    assert_int_equal(close(c), 0);
+}
+
+static void *thread_main(void *arg)
+{
+    const struct opener *self = arg;
+    struct opener o;
+    pid_t tid = (pid_t)syscall(SYS_gettid);
+
+    assert_true(tid != getpid());
+    opener_of(tid, &o);
+    assert_int_equal(o.tgid, getpid());
+    assert_true(o.start == self->start);
+    assert_true(opener_is(self, tid));
+    return NULL;
+}
+
+static void test_a_thread_is_its_process(void **state)
+{
+    struct opener self;
+    pthread_t thread;
+
+    (void)state;
+    opener_of(getpid(), &self);
+    assert_int_equal(pthread_create(&thread, NULL, thread_main, &self), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void test_another_process_is_another(void **state)
+{
+    struct opener self;
+    struct opener reused;
+    pid_t child = fork();
+
+    (void)state;
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    opener_of(getpid(), &self);
+    assert_false(opener_is(&self, child));
+    assert_false(opener_is(&self, 0));
+    reused = self;
+    reused.start--; /* the same pid, of another time */
+    assert_false(opener_is(&reused, getpid()));
+    assert_false(opener_dying(child));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    {
+        siginfo_t info;
+        assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    }
+    assert_true(opener_dying(child)); /* a zombie still tells */
+    assert_true(opener_killed(child));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_false(opener_killed(child));
+}
+
+static void test_nobody(void **state)
+{
+    struct opener o;
+
+    (void)state;
+    opener_of(0, &o);
+    assert_int_equal(o.tgid, 0);
+    opener_of(-1, &o);
+    assert_int_equal(o.tgid, 0);
+    o.tgid = 0x3ffffff; /* beyond pid_max's limit */
+    assert_int_equal(opener_writable_fds(&o, 1, 1), 0);
+}
+
+static void test_device_of_a_mount(void **state)
+{
+    uint64_t dev;
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(stat("/proc", &st), 0);
+    assert_int_equal(opener_mount_dev("/proc", &dev), 0);
+    assert_true(dev == st.st_dev);
+    assert_true(opener_mount_dev("/no/such/mount", &dev) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_counts_writable_descriptors, setup, teardown),
+        cmocka_unit_test(test_a_thread_is_its_process),
+        cmocka_unit_test(test_another_process_is_another),
+        cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_device_of_a_mount),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
