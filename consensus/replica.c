@@ -100,6 +100,7 @@ static struct zab *zab_from_store(const struct zab_config *config, const struct 
     recovered.accepted_epoch = store->epochs.accepted_epoch;
     recovered.accepted_from = store->epochs.accepted_from;
     recovered.current_epoch = store->epochs.current_epoch;
+    recovered.sole = store->epochs.sole;
     recovered.zxid_committed = state_zxid(store->state);
     recovered.zxid_base = store->n_entries > 0 ? store->entries[0].zxid_prev : store->zxid_logged;
     recovered.entries = entries;
@@ -109,26 +110,90 @@ static struct zab *zab_from_store(const struct zab_config *config, const struct 
     return zab;
 }
 
+/* 0 when there is none, or when that can't be seen: then a snapshot comes sooner than it must. */
+static uint64_t newest_snapshot(struct disk *disk)
+{
+    uint64_t *zxids;
+    uint64_t newest = 0;
+    size_t n;
+
+    if (snapshot_list(disk, &zxids, &n) != 0) {
+        return 0;
+    }
+    if (n > 0) {
+        newest = zxids[0];
+    }
+    free(zxids);
+    return newest;
+}
+
 /* The newest time in the log: a leader's clock goes on from there. And what was logged since the last snapshot, as far
- * as it is known: it counts towards the next one. */
+ * as the window shows it: it counts towards the next one, else a peer that is often restarted would never write any. */
 static void read_window(struct replica *r)
 {
+    uint64_t newest = newest_snapshot(r->store.disk);
+    const struct store_entry *last;
     struct txn_decoded decoded;
-    const struct buf *body;
     size_t i;
 
     for (i = 0; i < r->store.n_entries; i++) {
-        r->snap.txns++;
-        r->snap.bytes += r->store.entries[i].body->len;
+        if (r->store.entries[i].zxid > newest) {
+            r->snap.txns++;
+            r->snap.bytes += r->store.entries[i].body->len;
+        }
     }
     if (r->store.n_entries == 0) {
         return;
     }
-    body = r->store.entries[r->store.n_entries - 1].body;
-    if (txn_decode(body->bytes, body->len, &decoded) == 0) {
+    last = &r->store.entries[r->store.n_entries - 1];
+    if (txn_decode(last->body->bytes, last->body->len, &decoded) == 0) {
         r->time_ns = decoded.txn.time_ns;
         txn_decoded_release(&decoded);
     }
+}
+
+static int open_store(const struct replica_config *config, const struct replica_env *env, struct disk *disk,
+                      struct store *ret_store, struct error *err)
+{
+    const struct txnlog_config *log = config->log.segment_bytes != 0 ? &config->log : NULL;
+    struct error own = {.text = ""};
+    struct store store;
+    int rv;
+
+    rv = store_open(disk, log, config->zab.window_bytes, &store, &own);
+    if (rv != 0) {
+        return error_set(err, rv, "%s", own.text);
+    }
+    if (own.text[0] != '\0') {
+        env->log(env->arg, own.text);
+    }
+    rv = check_owner(config, &store.epochs, err);
+    if (rv != 0) {
+        store_release(&store);
+        return rv;
+    }
+    *ret_store = store;
+    return 0;
+}
+
+static struct replica *replica_of(const struct replica_config *config, const struct replica_env *env,
+                                  const struct store *store)
+{
+    struct replica *r = replica_alloc(sizeof(*r));
+
+    r->config = *config;
+    r->config.zab.servers = NULL; /* the caller's; zab and peers have copies */
+    r->config.zab.n_servers = 0;
+    r->env = *env;
+    r->store = *store;
+    r->zab = zab_from_store(&config->zab, store);
+    r->timer_ms = UINT64_MAX;
+    r->out.deadline_ms = UINT64_MAX;
+    r->role = ZAB_LOOKING;
+    r->session = env->random(env->arg);
+    r->seq_next = 1;
+    r->disk.zxid_synced = store->zxid_logged;
+    return r;
 }
 
 int replica_new(const struct replica_config *config, const struct replica_env *env, struct disk *disk,
@@ -138,28 +203,11 @@ int replica_new(const struct replica_config *config, const struct replica_env *e
     struct replica *r;
     int rv;
 
-    rv = store_open(disk, NULL, config->zab.window_bytes, &store, err);
+    rv = open_store(config, env, disk, &store, err);
     if (rv != 0) {
         return rv;
     }
-    rv = check_owner(config, &store.epochs, err);
-    if (rv != 0) {
-        store_release(&store);
-        return rv;
-    }
-    r = replica_alloc(sizeof(*r));
-    r->config = *config;
-    r->config.zab.servers = NULL; /* the caller's; zab and peers have copies */
-    r->config.zab.n_servers = 0;
-    r->env = *env;
-    r->store = store;
-    r->zab = zab_from_store(&config->zab, &store);
-    r->timer_ms = UINT64_MAX;
-    r->out.deadline_ms = UINT64_MAX;
-    r->role = ZAB_LOOKING;
-    r->session = env->random(env->arg);
-    r->seq_next = 1;
-    r->disk.zxid_synced = store.zxid_logged;
+    r = replica_of(config, env, &store);
     read_window(r);
     store_drop_entries(&r->store);
     peers_init(r, &config->zab);
@@ -207,10 +255,27 @@ void replica_on_timer(struct replica *r)
     replica_pump(r, &in);
 }
 
+/* zab hears of each connection once up and once down, whatever the host's callbacks come to in between: one that
+ * replaces another, a packet left behind by one that is gone. */
+static bool peer_is_up(const struct replica *r, uint64_t sid)
+{
+    const struct replica_peer *p = peers_find(r, sid);
+
+    return p != NULL && p->up;
+}
+
 void replica_on_peer_up(struct replica *r, uint64_t sid, bool observer)
 {
     struct zab_input in = {.type = ZAB_IN_PEER_UP, .peer = sid, .peer_observer = observer};
+    const struct replica_peer *p = peers_find(r, sid);
 
+    if (sid == r->config.zab.sid || (p == NULL && !observer) || (p != NULL && p->observer != observer)) {
+        r->env.disconnect(r->env.arg, sid, "not a server of this ensemble's configuration");
+        return;
+    }
+    if (p != NULL && p->up) {
+        replica_on_peer_down(r, sid);
+    }
     peers_set(r, sid, observer, true);
     replica_pump(r, &in);
 }
@@ -219,6 +284,9 @@ void replica_on_peer_down(struct replica *r, uint64_t sid)
 {
     struct zab_input in = {.type = ZAB_IN_PEER_DOWN, .peer = sid};
 
+    if (!peer_is_up(r, sid)) {
+        return;
+    }
     peers_set(r, sid, false, false);
     replica_pump(r, &in);
 }
@@ -227,6 +295,9 @@ void replica_on_packet(struct replica *r, uint64_t sid, const struct zab_packet 
 {
     struct zab_input in = {.type = ZAB_IN_PACKET, .peer = sid, .packet = packet};
 
+    if (!peer_is_up(r, sid)) {
+        return;
+    }
     replica_pump(r, &in);
 }
 
@@ -237,26 +308,24 @@ static bool at_rest(const struct replica *r)
 
 void replica_flush(struct replica *r)
 {
+    void (*stopped)(void *arg) = r->stopped;
     unsigned round;
+    bool more = true;
 
     assert(!r->flushing);
     r->flushing = true;
-    r->flush_wanted = false;
-    for (round = 0; round < REPLICA_FLUSH_ROUNDS; round++) {
+    for (round = 0; more && round < REPLICA_FLUSH_ROUNDS; round++) {
         replica_pump(r, NULL);
-        disk_queue_start(r);
-        if (r->decided.n == 0 && (r->call_next == NULL || !r->ready)) {
-            break;
-        }
+        more = r->decided.n > 0 || calls_wanting(r);
     }
+    disk_queue_start(r);
     r->env.send_flush(r->env.arg);
     r->flushing = false;
     r->flush_wanted = false;
-    if (r->stopping && at_rest(r)) {
-        r->stopped(r->stopped_arg); /* may free the replica */
-        return;
-    }
-    if (r->decided.n > 0) {
+    if (r->stopping && stopped != NULL && at_rest(r)) {
+        r->stopped = NULL;
+        stopped(r->stopped_arg); /* may free the replica */
+    } else if (more) {
         replica_want_flush(r);
     }
 }

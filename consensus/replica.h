@@ -46,6 +46,7 @@ struct replica_env {
 
 struct replica_config {
     struct zab_config zab;
+    struct txnlog_config log; /* zeros: defaults */
     uint32_t timeo_ms;    /* no quorum for this long: calls fail (design: 2.3) */
     uint32_t data_max;    /* jute.maxbuffer, used while leading */
     uint64_t snap_count;  /* transactions between snapshots */
@@ -71,6 +72,7 @@ struct replica_call {
     struct replica_call *next;
     struct replica_call *prev;
     uint64_t seq;
+    uint64_t seq_lowest; /* as it is encoded in body */
     uint64_t submitted_ms;
     bool handed_over; /* to a leader, at least once */
     bool outstanding; /* not decided yet */

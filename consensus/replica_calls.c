@@ -6,9 +6,9 @@
  *      |                          +--another leader: listed again, handed over again under the same seq
  *      +--cancelled, or no quorum for timeo: decided with an error, forgotten
  *
- * The list is in the order of seq; the window is its beginning, up to call_next. seq_lowest is encoded once, when a
- * call is submitted: by the time it is handed over again the lowest outstanding seq may have risen, and a lower one
- * than necessary only keeps outcomes a little longer.
+ * The list is in the order of seq; the window is its beginning, up to call_next. seq_lowest is encoded when a call is
+ * submitted. By the time it is handed over the lowest outstanding seq may have risen; a lower one than necessary only
+ * keeps outcomes longer, so the call is encoded anew only when it is far behind.
  */
 #include "replica_int.h"
 
@@ -141,9 +141,8 @@ void calls_release(struct replica *r)
 
 static struct buf *encode_call(const struct replica *r, const struct replica_call *call, const struct op *op)
 {
-    struct request request = {.session = r->session, .seq = call->seq, .op = *op};
+    struct request request = {.session = r->session, .seq = call->seq, .seq_lowest = call->seq_lowest, .op = *op};
 
-    request.seq_lowest = r->calls.head != NULL ? r->calls.head->seq : call->seq;
     return request_encode(&request);
 }
 
@@ -151,6 +150,7 @@ void replica_submit(struct replica *r, struct replica_call *call, const struct o
 {
     assert(call->done != NULL);
     call->seq = r->seq_next++;
+    call->seq_lowest = r->calls.head != NULL ? r->calls.head->seq : call->seq;
     call->submitted_ms = r->env.now_ms(r->env.arg);
     call->handed_over = false;
     call->outstanding = true;
@@ -266,15 +266,43 @@ void calls_on_ready(struct replica *r)
     r->window_bytes = 0;
 }
 
+/* Names the lowest outstanding seq of now. */
+static void encode_anew(struct replica *r, struct replica_call *call)
+{
+    struct txn_decoded decoded;
+    struct buf *body = call->body;
+    int rv;
+
+    rv = request_decode(body->bytes, body->len, &decoded);
+    assert(rv == 0); /* we encoded it */
+    call->seq_lowest = r->calls.head->seq;
+    call->body = encode_call(r, call, &decoded.txn.request.op);
+    txn_decoded_release(&decoded);
+    buf_unref(body);
+}
+
+static bool window_has_room(const struct replica *r, const struct replica_call *call)
+{
+    if (call->seq - r->calls.head->seq >= REPLICA_WINDOW_CALLS || r->window_calls >= REPLICA_WINDOW_CALLS) {
+        return false;
+    }
+    return r->window_calls == 0 || r->window_bytes + call->body->len <= REPLICA_WINDOW_BYTES;
+}
+
+bool calls_wanting(const struct replica *r)
+{
+    return r->call_next != NULL && r->ready && r->session_applied && window_has_room(r, r->call_next);
+}
+
 bool calls_hand_over(struct replica *r)
 {
     struct replica_call *call = r->call_next;
 
-    if (call == NULL || !r->ready || !r->session_applied || r->window_calls >= REPLICA_WINDOW_CALLS) {
+    if (!calls_wanting(r)) {
         return false;
     }
-    if (r->window_calls > 0 && r->window_bytes + call->body->len > REPLICA_WINDOW_BYTES) {
-        return false;
+    if (r->calls.head->seq - call->seq_lowest > REPLICA_SEQ_STALE) {
+        encode_anew(r, call);
     }
     r->call_next = call->next;
     r->window_calls++;

@@ -97,19 +97,6 @@ static void report(struct replica *r, enum zab_input_type type, uint64_t zxid)
     replica_input(r, &in);
 }
 
-/* "The epochs last put out are durable" is not true while newer ones are queued. */
-static bool epochs_queued(const struct replica *r)
-{
-    const struct disk_job *job;
-
-    for (job = r->disk.head; job != NULL; job = job->next) {
-        if (job->kind == DISK_JOB_EPOCHS) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void job_succeeded(struct replica *r, struct disk_job *job)
 {
     switch (job->kind) {
@@ -124,9 +111,7 @@ static void job_succeeded(struct replica *r, struct disk_job *job)
         report(r, ZAB_IN_TRUNCATED, job->zxid);
         return;
     case DISK_JOB_EPOCHS:
-        if (!epochs_queued(r)) {
-            report(r, ZAB_IN_EPOCHS_SYNCED, 0);
-        }
+        report(r, ZAB_IN_EPOCHS_SYNCED, 0);
         return;
     case DISK_JOB_SNAPSHOT:
         r->disk.zxid_synced = job->zxid;
@@ -241,14 +226,15 @@ void disk_queue_truncate(struct replica *r, uint64_t zxid)
     enqueue(r, job);
 }
 
-void disk_queue_epochs(struct replica *r, uint32_t accepted, uint64_t accepted_from, uint32_t current)
+void disk_queue_epochs(struct replica *r, const struct zab_output *o)
 {
     struct disk_job *job = job_new(r, DISK_JOB_EPOCHS);
 
     job->epochs.sid = r->config.zab.sid;
-    job->epochs.accepted_epoch = accepted;
-    job->epochs.accepted_from = accepted_from;
-    job->epochs.current_epoch = current;
+    job->epochs.accepted_epoch = o->accepted_epoch;
+    job->epochs.accepted_from = o->accepted_from;
+    job->epochs.current_epoch = o->current_epoch;
+    job->epochs.sole = o->sole;
     enqueue(r, job);
 }
 

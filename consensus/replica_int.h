@@ -20,6 +20,9 @@
 /* How many calls, and bytes of them, may be handed to a leader and not be decided yet; others wait in the list. */
 #define REPLICA_WINDOW_CALLS 1024
 #define REPLICA_WINDOW_BYTES (16u * 1024u * 1024u)
+/* A request that is handed over may name a lowest outstanding seq that is older than the true one by this much: what is
+ * kept to answer duplicates (SESSION_RECORDS_MAX) has room for it and the window many times over. */
+#define REPLICA_SEQ_STALE 1024
 /* The largest request: the largest data with its envelope, below TXNLOG_RECORD_MAX and PACKET_FRAME_MAX. */
 #define REPLICA_REQUEST_MAX (72u * 1024u * 1024u)
 /* One append to the log takes at most this much: then it is synced, and the next one begins. */
@@ -208,6 +211,8 @@ void replica_inputs_release(struct replica_inputs *q);
 void calls_on_ready(struct replica *r);
 /* Hands over the next call that fits into the window; false when there is none. */
 bool calls_hand_over(struct replica *r);
+/* Would calls_hand_over() do something? */
+bool calls_wanting(const struct replica *r);
 void calls_on_applied(struct replica *r, const struct request *request, const struct outcome *outcome);
 /* Fails what has waited too long for a quorum. */
 void calls_expire(struct replica *r, uint64_t now_ms);
@@ -222,7 +227,8 @@ void calls_release(struct replica *r);
 
 void disk_queue_append(struct replica *r, const struct zab_entry *entry);
 void disk_queue_truncate(struct replica *r, uint64_t zxid);
-void disk_queue_epochs(struct replica *r, uint32_t accepted, uint64_t accepted_from, uint32_t current);
+/* `o` is ZAB_OUT_EPOCHS. */
+void disk_queue_epochs(struct replica *r, const struct zab_output *o);
 /* Takes `state` over. */
 void disk_queue_snapshot(struct replica *r, struct state *state, uint64_t zxid);
 void disk_queue_purge(struct replica *r);
@@ -246,6 +252,7 @@ void snap_change_cb(void *arg, const struct change *change);
 /* ---- replica_status.c ---- */
 
 void peers_init(struct replica *r, const struct zab_config *config);
+struct replica_peer *peers_find(const struct replica *r, uint64_t sid);
 void peers_set(struct replica *r, uint64_t sid, bool observer, bool up);
 /* Tells listeners if role, leader, quorum or readability are not what they were. */
 void status_tell(struct replica *r);

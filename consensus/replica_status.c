@@ -52,7 +52,7 @@ bool digests_find(const struct digest_ring *ring, uint64_t zxid, uint64_t *ret_d
 
 /* ---- peers ---- */
 
-static struct replica_peer *peers_find(const struct replica *r, uint64_t sid)
+struct replica_peer *peers_find(const struct replica *r, uint64_t sid)
 {
     size_t i;
 

@@ -173,7 +173,7 @@ static void carry(struct replica *r, const struct zab_output *o)
         disk_queue_truncate(r, o->zxid);
         return;
     case ZAB_OUT_EPOCHS:
-        disk_queue_epochs(r, o->accepted_epoch, o->accepted_from, o->current_epoch);
+        disk_queue_epochs(r, o);
         return;
     case ZAB_OUT_COMMIT:
         carry_commit(r, &o->entry);

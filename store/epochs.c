@@ -2,7 +2,7 @@
  * The file `epochs`, little-endian:
  *
  *    0  magic "ZNEPOCHS"
- *    8  u32 version (1)         12  u32 zero
+ *    8  u32 version (1)         12  u32 flags (bit 0: sole)
  *   16  u64 sid
  *   24  u32 accepted_epoch      28  u32 current_epoch
  *   32  u64 accepted_from
@@ -21,6 +21,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define EPOCHS_SOLE     1u
 #define EPOCHS_VERSION  1
 #define EPOCHS_BYTES    48
 #define EPOCHS_FILE_MAX 4096 /* room for what later versions add */
@@ -44,6 +45,7 @@ static int decode(const uint8_t *p, size_t len, struct epochs *ret_epochs, struc
                          "run the newer program that wrote it",
                          version, EPOCHS_VERSION);
     }
+    ret_epochs->sole = (le_get32(p + 12) & EPOCHS_SOLE) != 0;
     ret_epochs->sid = le_get64(p + 16);
     ret_epochs->accepted_epoch = le_get32(p + 24);
     ret_epochs->current_epoch = le_get32(p + 28);
@@ -76,6 +78,7 @@ int epochs_save(struct disk *d, const struct epochs *e, struct error *err)
 
     memcpy(bytes, epochs_magic, sizeof(epochs_magic));
     le_put32(bytes + 8, EPOCHS_VERSION);
+    le_put32(bytes + 12, e->sole ? EPOCHS_SOLE : 0);
     le_put64(bytes + 16, e->sid);
     le_put32(bytes + 24, e->accepted_epoch);
     le_put32(bytes + 28, e->current_epoch);

@@ -9,10 +9,11 @@
 #include "error.h"
 
 struct epochs {
-    uint64_t sid;                /* of the server this dataDir belongs to */
-    uint32_t accepted_epoch;     /* the newest epoch a NEWEPOCH was acknowledged for */
-    uint64_t accepted_from;      /* the leader that proposed it */
-    uint32_t current_epoch;      /* the newest epoch whose history is on this disk */
+    uint64_t sid;            /* of the server this dataDir belongs to */
+    uint32_t accepted_epoch; /* the newest epoch a NEWEPOCH was acknowledged for */
+    uint64_t accepted_from;  /* the leader that proposed it */
+    bool sole;               /* the current epoch is of an ensemble of one */
+    uint32_t current_epoch;  /* the newest epoch whose history is on this disk */
 };
 
 /* -ENOENT when there is none (an empty dataDir); -EBADMSG when damaged; -EPROTO when its format is newer. */
