@@ -5,7 +5,7 @@
  *   load rtt N                   a 200-byte message and back over TCP on loopback, between two processes
  *   load owc FILE N              open(O_WRONLY|O_CREAT|O_TRUNC), write 100 bytes, close
  *   load orc FILE N              open, read, close
- *   load writers SECONDS FILE... one thread per FILE, each open-write-close as above as fast as it can
+ *   load writers SECONDS FILE... one process per FILE, each open-write-close as above as fast as it can
  *   load gap FILE                writes until SIGTERM, then prints the longest time between two that succeeded
  */
 #include <arpa/inet.h>
@@ -13,13 +13,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -223,54 +221,53 @@ static int mode_times(int (*once)(const char *path), const char *path, size_t n)
     return 0;
 }
 
-struct writer {
-    pthread_t thread;
-    const char *path;
-    size_t writes;
-};
-
-static atomic_bool stop;
-
-static void *writer_main(void *arg)
+static void write_until(const char *path, double end, size_t *count)
 {
-    struct writer *w = arg;
-
-    while (!atomic_load(&stop)) {
-        if (write_once(w->path) != 0) {
-            die(w->path);
+    while (now_us() < end) {
+        if (write_once(path) != 0) {
+            die(path);
         }
-        w->writes++;
+        (*count)++;
     }
-    return NULL;
 }
 
+/* Processes, as users' shells are, not threads: the daemon looks through the descriptors of a file's opener. */
 static int mode_writers(size_t seconds, char **paths, size_t n)
 {
-    struct writer *writers = calloc(n, sizeof(*writers));
+    size_t *counts = mmap(NULL, n * sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     double start = now_us();
     size_t total = 0;
+    int failed = 0;
     size_t i;
 
-    if (writers == NULL) {
-        die("calloc");
+    if (counts == MAP_FAILED) {
+        die("mmap");
     }
     for (i = 0; i < n; i++) {
-        writers[i].path = paths[i];
-        if (pthread_create(&writers[i].thread, NULL, writer_main, &writers[i]) != 0) {
-            die("pthread_create");
+        pid_t pid = fork();
+
+        if (pid < 0) {
+            die("fork");
+        }
+        if (pid == 0) {
+            write_until(paths[i], start + (double)seconds * 1e6, &counts[i]);
+            _exit(0);
         }
     }
-    (void)sleep((unsigned)seconds); /* the length of the measurement */
-    atomic_store(&stop, true);
     for (i = 0; i < n; i++) {
-        if (pthread_join(writers[i].thread, NULL) != 0) {
-            die("pthread_join");
+        int status;
+
+        if (wait(&status) < 0) {
+            die("wait");
         }
-        total += writers[i].writes;
+        failed |= status;
+    }
+    for (i = 0; i < n; i++) {
+        total += counts[i];
     }
     printf("writers=%zu writes=%zu per_second=%.0f\n", n, total, (double)total * 1e6 / (now_us() - start));
-    free(writers);
-    return 0;
+    (void)munmap(counts, n * sizeof(*counts));
+    return failed != 0;
 }
 
 static volatile sig_atomic_t ended;
