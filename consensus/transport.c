@@ -269,21 +269,36 @@ static struct buf *frame_of(struct transport *t, const struct zab_packet *packet
     return buf_ref(t->cached_frame);
 }
 
+/* May more be queued? A snapshot is sent all at once and only once to who joins: its bytes do not count, or a large
+ * tree could never be sent. */
+static bool queue_has_room(struct conn *c)
+{
+    if (c->out_bytes <= c->t->queue_bytes_max) {
+        c->out_allowance = c->t->queue_bytes_max;
+    }
+    return c->out_bytes <= c->out_allowance;
+}
+
 void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *packet)
 {
     struct conn *c = conn_up_to(t, sid);
+    struct buf *frame;
 
     if (c == NULL || t->stopping) {
         return;
     }
-    if (c->out_bytes > t->queue_bytes_max) {
+    if (!queue_has_room(c)) {
         log_limited(t, LOG_DISCONNECTED, c->log_key,
                     "disconnected server.%" PRIu64 " at %s: it does not read: %zu bytes wait for it", sid, c->address,
                     c->out_bytes);
         conn_close(c);
         return;
     }
-    conn_queue(c, frame_of(t, packet));
+    frame = frame_of(t, packet);
+    if (packet->type == ZAB_SNAP_DATA) {
+        c->out_allowance += frame->len;
+    }
+    conn_queue(c, frame);
 }
 
 void transport_flush(struct transport *t)

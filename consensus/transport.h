@@ -34,7 +34,8 @@ struct transport_config {
     uint16_t listen_port;
     const struct transport_peer *peers; /* the others; copied */
     size_t n_peers;
-    size_t queue_bytes_max; /* a peer that lets more pile up is disconnected; 0: TRANSPORT_QUEUE_BYTES_DEFAULT */
+    /* A peer that lets more pile up is disconnected; SNAP_DATA does not count. 0: TRANSPORT_QUEUE_BYTES_DEFAULT. */
+    size_t queue_bytes_max;
 };
 
 /* Called on the loop; up, down and packet never from within the functions below, and not after transport_stop().

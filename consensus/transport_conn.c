@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -452,6 +453,8 @@ void conn_greeted(struct conn *c)
     if (!c->dialled) {
         t->n_ungreeted--;
     }
+    /* From here on its log lines are the server's, however many servers share a host. */
+    (void)snprintf(c->log_key, sizeof(c->log_key), "server.%" PRIu64, pl->sid);
     c->state = CONN_UP;
     c->up_ms = uv_now(t->loop);
     c->told_up = true;

@@ -93,7 +93,8 @@ struct conn {
     struct buf **out; /* frames not yet given to the socket; owned */
     size_t out_n;
     size_t out_cap;
-    size_t out_bytes; /* of `out` and of the write under way */
+    size_t out_bytes;     /* of `out` and of the write under way */
+    size_t out_allowance; /* what out_bytes may come to */
     bool writing;
 };
 
