@@ -100,6 +100,14 @@ static void grow(struct hashtable *h)
     }
 }
 
+void hashtable_reserve(struct hashtable *h, size_t count)
+{
+    assert(h->count == 0);
+    while (h->n_buckets < count) {
+        grow(h);
+    }
+}
+
 /* Merges the last bucket into the one it was split from. */
 static void shrink(struct hashtable *h)
 {

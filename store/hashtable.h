@@ -27,6 +27,9 @@ struct hashtable {
 /* `next_offset` is the offset of the chain pointer in an item; `hash` computes an item's hash from its key. */
 void hashtable_init(struct hashtable *h, size_t next_offset, uint64_t (*hash)(const void *item));
 
+/* Makes an empty table as large as `count` items need, so that filling it never splits a bucket. */
+void hashtable_reserve(struct hashtable *h, size_t count);
+
 /* Frees the table, not the items. */
 void hashtable_release(struct hashtable *h);
 

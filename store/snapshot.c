@@ -9,7 +9,7 @@
  * doubled or moved shows itself. The payloads are one stream of records, cut anywhere:
  *
  *   record   varint length of the rest | u8 type | fields
- *   globals  u64 ensemble | varint next_ino                                                        (first, once)
+ *   globals  u64 ensemble | varint next_ino | varint znodes, so that room is made at once          (first, once)
  *   session  u64 id | varint server | varint lowest | varint zxid_used | varint n
  *            | n x ( varint seq - the seq before | varint err | varint zxid | varint ino )           (by last use)
  *   node     varint ino | varint parent (0: the root) | varint cookie | u8 kind | u8 flags | varint mode, uid, gid
@@ -256,6 +256,7 @@ int snapshot_write(const struct state *s, snapshot_sink sink, void *arg)
     record_begin(&w, SNAPSHOT_GLOBALS);
     put_u64(&w, s->ensemble);
     put_varint(&w, s->tree->next_ino);
+    put_varint(&w, tree_count(s->tree));
     record_end(&w, NULL, 0);
     for (const struct session *session = s->sessions.oldest; session != NULL && w.rv == 0; session = session->next) {
         write_session(&w, session);

@@ -8,6 +8,9 @@
 
 #define ERRNO_MAX 4095
 
+/* Room is made ahead for so many znodes at most, whatever is claimed; the tables grow by themselves beyond. */
+#define RESERVE_MAX (2u * 1024 * 1024)
+
 /* The fields of one record. The first that does not fit sets `what`; all later ones read as zero. */
 struct fields {
     const uint8_t *at;
@@ -82,14 +85,16 @@ static void read_globals(struct snapshot_records *r, struct fields *f)
 {
     uint64_t ensemble = get_u64(f);
     uint64_t next_ino = get_varint(f, UINT64_MAX);
+    uint64_t znodes = get_varint(f, UINT64_MAX);
 
-    if (r->globals_seen || next_ino <= TREE_ROOT_INO) {
+    if (f->what != NULL || r->globals_seen || next_ino <= TREE_ROOT_INO) {
         refuse(f, "globals twice or without inodes");
         return;
     }
     r->globals_seen = true;
     r->state->ensemble = ensemble;
     r->state->tree->next_ino = next_ino;
+    tree_reserve(r->state->tree, znodes < RESERVE_MAX ? (size_t)znodes : RESERVE_MAX);
 }
 
 static void read_outcomes(struct snapshot_records *r, struct fields *f, struct session *s)

@@ -23,6 +23,9 @@ struct tree {
 struct tree *tree_new(void);
 void tree_free(struct tree *t);
 
+/* Room in the tables of an empty tree for about `count` nodes. */
+void tree_reserve(struct tree *t, size_t count);
+
 struct node *tree_get(const struct tree *t, uint64_t ino);
 struct node *tree_get_child(const struct tree *t, const struct node *parent, const char *name, size_t name_len);
 
