@@ -15,7 +15,7 @@ struct state;
 /* What a txn did, told while it is applied; several per txn are possible (a rename that replaces). */
 enum change_kind {
     CHANGE_CREATED,
-    CHANGE_REMOVED, /* told before the node is freed, still linked to its parent */
+    CHANGE_REMOVED, /* told before anything is changed: still linked to its parent */
     CHANGE_RENAMED, /* told after; old_parent_ino and old_name say where it was. A RENAME_EXCHANGE tells two. */
     CHANGE_DATA,    /* publish, append or truncation */
     CHANGE_ATTR,    /* mode, owner, times */
@@ -43,8 +43,9 @@ void state_on_change(struct state *s, state_change_cb cb, void *arg);
 /*
  * Applies `txn` as the transaction `zxid`, which must be greater than state_zxid(). Always succeeds: what the
  * request gets is in *ret_outcome (err is 0 or an errno). A request whose (session, seq) has an outcome already
- * is not executed again and gets that outcome; one of an unknown session, or with a seq below the trimmed
- * record, gets EIO and is not executed.
+ * is not executed again and gets that outcome; one of an unknown session, with a seq below the trimmed record, or
+ * of a session whose record is full, gets EIO and is not executed. Under session 0 only OP_NOP, OP_ENSEMBLE and
+ * OP_SESSION_OPEN are executed, the others get EIO.
  */
 void state_apply(struct state *s, uint64_t zxid, const struct txn *txn, struct outcome *ret_outcome);
 

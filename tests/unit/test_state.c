@@ -1,4 +1,5 @@
 #include "state_fixture.h"
+#include "store/session.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -421,6 +422,20 @@ static void test_xattrs(void **state)
     free(big);
 }
 
+static void test_xattrs_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ino = must_create(f, ROOT, "file", NODE_FILE, NULL);
+    char name[32];
+
+    for (int i = 0; i < TXN_XATTR_COUNT_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "user.%d", i);
+        assert_int_equal(fixture_setxattr(f, ino, name, NULL, 0, 0), 0);
+    }
+    assert_int_equal(fixture_setxattr(f, ino, "user.x", NULL, 0, 0), ENOSPC);
+    assert_int_equal(fixture_setxattr(f, ino, name, "x", 1, 0), 0);
+}
+
 static void test_ensemble(void **state)
 {
     struct fixture *f = *state;
@@ -512,7 +527,7 @@ static void test_record_is_bounded(void **state)
     struct txn txn = {.time_ns = 1, .data_max = 1, .request = r};
     struct outcome o;
 
-    for (uint64_t seq = 1; seq <= 65536; seq++) {
+    for (uint64_t seq = 1; seq <= SESSION_RECORDS_MAX; seq++) {
         txn.request.seq = seq;
         state_apply(f->s, ++f->zxid, &txn, &o);
         assert_int_equal(o.err, 0);
@@ -523,6 +538,30 @@ static void test_record_is_bounded(void **state)
     txn.request.seq_lowest = 60000;
     state_apply(f->s, ++f->zxid, &txn, &o);
     assert_int_equal(o.err, 0);
+    assert_true(state_digest(f->s) == state_digest_slow(f->s));
+}
+
+/* One session too many drops the one that has not been used for longest. */
+static void test_sessions_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    struct txn open = {.time_ns = 1, .request = {.op = {.kind = OP_SESSION_OPEN}}};
+    struct txn use = {.time_ns = 1, .request = {.session = FIXTURE_SESSION, .seq = 1, .op = {.kind = OP_NOP}}};
+    struct outcome o;
+
+    for (uint64_t id = 1; id < SESSIONS_MAX; id++) {
+        open.request.op.ino = id;
+        state_apply(f->s, ++f->zxid, &open, &o);
+    }
+    state_apply(f->s, ++f->zxid, &use, &o);
+    assert_int_equal(o.err, 0);
+    assert_true(state_has_session(f->s, 1));
+    open.request.op.ino = SESSIONS_MAX;
+    state_apply(f->s, ++f->zxid, &open, &o);
+    assert_int_equal(o.err, 0);
+    assert_false(state_has_session(f->s, 1));
+    assert_true(state_has_session(f->s, 2));
+    assert_true(state_has_session(f->s, FIXTURE_SESSION));
     assert_true(state_digest(f->s) == state_digest_slow(f->s));
 }
 
@@ -613,10 +652,12 @@ int main(void)
         TEST(test_rename_replaces),
         TEST(test_rename_exchange),
         TEST(test_xattrs),
+        TEST(test_xattrs_are_bounded),
         TEST(test_ensemble),
         TEST(test_duplicates),
         TEST(test_sessions),
         TEST(test_record_is_bounded),
+        TEST(test_sessions_are_bounded),
         TEST(test_changes_are_told),
         cmocka_unit_test(test_random_ops),
     };
