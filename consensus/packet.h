@@ -12,7 +12,7 @@
 #define PACKET_VERSION    1
 #define PACKET_HEADER_LEN 16
 /* The largest frame: the largest transaction with its envelope. */
-#define PACKET_FRAME_MAX (80u * 1024u * 1024u)
+#define PACKET_FRAME_MAX 83886080u /* 80 MiB */
 /* Before the greeting a stranger may not make us buffer more than this. */
 #define PACKET_GREETING_MAX 4096
 

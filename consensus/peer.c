@@ -95,13 +95,11 @@ static void peer_idle_cb(uv_idle_t *idle)
 /* The prepare handle runs before every wait anyway; this is for what is wanted after it has run. */
 void peer_wake(struct peer *p)
 {
-    int rv;
+    if (p->phase != PEER_CLOSING) {
+        int rv = uv_idle_start(&p->idle, peer_idle_cb);
 
-    if (p->phase == PEER_CLOSING) {
-        return;
+        assert(rv == 0);
     }
-    rv = uv_idle_start(&p->idle, peer_idle_cb);
-    assert(rv == 0);
 }
 
 static void peer_flush(struct peer *p)

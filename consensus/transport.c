@@ -19,7 +19,6 @@ static int listen_one(const struct sockaddr_storage *address, int *ret_fd)
     socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int one = 1;
-    int rv;
 
     if (fd < 0) {
         return -errno;
@@ -27,7 +26,8 @@ static int listen_one(const struct sockaddr_storage *address, int *ret_fd)
     /* Only skips the wait for connections that linger; a port with a live listener stays refused. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
         bind(fd, (const struct sockaddr *)address, len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-        rv = -errno;
+        int rv = -errno;
+
         (void)close(fd);
         return rv;
     }
