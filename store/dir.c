@@ -77,6 +77,7 @@ void dir_append(struct dir *d, struct node *n, uint64_t cookie)
         assert(d->cap < UINT32_MAX / 2);
         dir_resize(d, d->cap + d->cap / 2 + 4);
     }
+    assert(d->slots != NULL);
     n->slot = d->n_slots++;
     d->slots[n->slot].node = n;
     d->slots[n->slot].cookie = cookie != 0 ? cookie : d->next_cookie++;

@@ -158,7 +158,7 @@ void tree_append_data(struct tree *t, struct node *n, const uint8_t *bytes, uint
 
         cap = cap < cap_max ? cap : cap_max;
         b = buf_new(cap > size ? cap : size);
-        if (n->data_len > 0) {
+        if (n->data != NULL) {
             memcpy(b->bytes, n->data->bytes, n->data_len);
         }
         buf_unref(n->data);

@@ -159,6 +159,7 @@ void session_open(struct sessions *ss, uint64_t id, uint64_t server, uint64_t zx
         s = next;
     }
     if (ss->by_id.count >= SESSIONS_MAX) {
+        assert(ss->oldest != NULL);
         session_drop(ss, ss->oldest);
     }
     s = session_restore(ss, id, server, 0, zxid);
