@@ -18,10 +18,17 @@ void learner_set_phase(struct zab *z, struct zab_peer *p, enum learner_phase pha
     }
 }
 
+/* What an observer is given before the epoch is established: what is committed as far as we know. It may know better,
+ * when the last leader told it and not us. */
+static uint64_t observer_end(const struct zab *z, const struct zab_peer *p)
+{
+    return p->zxid > z->zxid_committed ? p->zxid : z->zxid_committed;
+}
+
 /* Proposals after `zxid`, then NEWLEADER. An observer gets only what is committed. */
 static void send_history(struct zab *z, struct zab_peer *p, uint64_t zxid)
 {
-    uint64_t end = p->participant ? zab_log_last(&z->log) : z->zxid_committed;
+    uint64_t end = p->participant ? zab_log_last(&z->log) : observer_end(z, p);
     size_t i;
 
     for (i = zab_log_after(&z->log, zxid); i < z->log.n && zab_log_at(&z->log, i)->zxid <= end; i++) {
@@ -49,9 +56,6 @@ void sync_learner(struct zab *z, struct zab_peer *p)
     if (!zab_log_floor(&z->log, p->zxid, &floor)) {
         send_snapshot(z, p);
         return;
-    }
-    if (!p->participant && floor > z->zxid_committed) {
-        floor = z->zxid_committed;
     }
     if (floor != p->zxid) {
         (void)zab_send(z, p->sid, ZAB_TRUNC, floor);
@@ -93,7 +97,7 @@ static void inform_observers(struct zab *z)
         if (p->participant || p->phase < LEARNER_SYNCING) {
             continue;
         }
-        for (k = zab_log_after(&z->log, z->zxid_committed); k < z->log.n; k++) {
+        for (k = zab_log_after(&z->log, observer_end(z, p)); k < z->log.n; k++) {
             zab_send_entry(z, p->sid, ZAB_INFORM, zab_log_at(&z->log, k));
         }
     }
