@@ -126,6 +126,7 @@ struct sim_peer {
     uint64_t zxid_shown;      /* by this incarnation */
     uint64_t zxid_shown_ever; /* by any, since it was wiped */
     uint64_t zxid_durable;    /* what its log was told to be safe up to */
+    uint32_t epoch_saved;     /* the current epoch in its epochs file */
     uint64_t zxid_credited;   /* the same, but a wipe does not take it back: it was acknowledged in good faith */
 };
 
@@ -294,6 +295,7 @@ struct sim_record {
     uint64_t decided; /* the outcome's zxid: an earlier one for a duplicate */
     int err;
     bool duplicate;
+    uint32_t epoch; /* of the leader that committed it */
 };
 
 void sim_check_init(struct sim *s);

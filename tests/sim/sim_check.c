@@ -285,7 +285,19 @@ static void check_committed(struct sim_peer *p, uint64_t zxid)
     }
 }
 
-static void add_record(struct sim_peer *p, const struct sim_record *record, uint64_t before)
+/* Of the leader that a peer commits under; recovery commits nothing that was not committed before. */
+static uint32_t epoch_of(const struct sim_peer *p)
+{
+    struct replica_status st;
+
+    if (p->replica == NULL) {
+        return UINT32_MAX;
+    }
+    replica_status(p->replica, &st);
+    return st.epoch;
+}
+
+static void add_record(struct sim_peer *p, struct sim_record *record, uint64_t before)
 {
     struct sim *s = p->sim;
     struct sim_check *c = s->check;
@@ -295,6 +307,7 @@ static void add_record(struct sim_peer *p, const struct sim_record *record, uint
                  p->sid, record->zxid, before, sim_check_last(s));
     }
     check_committed(p, record->zxid);
+    record->epoch = epoch_of(p);
     if (c->n == c->cap) {
         c->cap = c->cap == 0 ? 1024 : c->cap * 2;
         c->records = realloc(c->records, c->cap * sizeof(*c->records));
@@ -431,19 +444,34 @@ int __wrap_txnlog_reset(struct txnlog *log, uint64_t zxid, struct error *err)
     return rv;
 }
 
+/* The newest zxid that a leader of an epoch before `epoch` has committed. */
+static uint64_t committed_before(const struct sim_check *c, uint32_t epoch)
+{
+    size_t n = c->n;
+
+    while (n > 0 && c->records[n - 1].epoch >= epoch) {
+        n--;
+    }
+    return n > 0 ? c->records[n - 1].zxid : 0;
+}
+
 int __wrap_epochs_save(struct disk *d, const struct epochs *e, struct error *err)
 {
     struct sim_peer *p = the_sim->current;
-    size_t i = record_index(the_sim->check, zxid_make(e->current_epoch, 0));
-    uint64_t needed = i > 0 ? the_sim->check->records[i - 1].zxid : 0;
+    uint64_t needed = committed_before(the_sim->check, e->current_epoch);
+    int rv;
 
-    /* A peer that was wiped has joined no epoch: it has none, or one that it was synchronized for. */
-    if (e->current_epoch > 0 && p->zxid_durable < needed) {
+    /* An observer may be given what is known to be committed when it joins, and the rest later: it elects nobody. */
+    if (e->current_epoch > p->epoch_saved && !p->observer && p->zxid_durable < needed) {
         sim_fail(the_sim,
                  "server %" PRIu64 " writes epoch %u with 0x%" PRIx64 " on disk; 0x%" PRIx64 " was committed before",
                  p->sid, e->current_epoch, p->zxid_durable, needed);
     }
-    return __real_epochs_save(d, e, err);
+    rv = __real_epochs_save(d, e, err);
+    if (rv == 0) {
+        p->epoch_saved = e->current_epoch;
+    }
+    return rv;
 }
 
 void sim_check_booted(struct sim_peer *p)
@@ -467,6 +495,7 @@ void sim_check_wiped(struct sim_peer *p)
     set_durable(p, 0);
     p->zxid_credited = credited;
     p->zxid_shown_ever = 0;
+    p->epoch_saved = 0;
     p->wiped = true;
 }
 
@@ -506,7 +535,8 @@ static void check_shown(struct sim_peer *p, const struct replica_status *st)
     }
     p->zxid_shown = st->zxid;
     /* For `timeo` after its start a peer shows nothing older than what it has shown before. */
-    if (st->readable && st->zxid < p->zxid_shown_ever && s->now_us - p->booted_us < s->config.timeo_ms * SIM_MS) {
+    if (st->readable && st->zxid < p->zxid_shown_ever &&
+        s->now_us - p->booted_us + SIM_MS < s->config.timeo_ms * SIM_MS) {
         sim_fail(s, "server %" PRIu64 " shows 0x%" PRIx64 " after its restart, and 0x%" PRIx64 " before", p->sid,
                  st->zxid, p->zxid_shown_ever);
     }

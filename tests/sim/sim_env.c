@@ -195,10 +195,6 @@ void sim_peer_init(struct sim *s, unsigned index)
 static void forget_process(struct sim_peer *p)
 {
     if (p->replica != NULL) {
-        struct replica_status st;
-
-        replica_status(p->replica, &st);
-        p->sim->stats.elections += st.elections;
         sim_clients_lost(p);
         replica_free(p->replica);
     }
