@@ -51,7 +51,7 @@ ifneq ($(SANITIZE),)
 ALL_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
 endif
 ifneq ($(MUTANT),)
-CPPFLAGS   += -DMUTANT_$(MUTANT)
+CPPFLAGS   += -DZNODEFS_MUTANT_$(MUTANT)
 endif
 LDLIBS      = $(PKG_LIBS) -pthread
 
@@ -126,7 +126,7 @@ $(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE))
 	$(Q)$(link)
 $(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
-	$(Q)$(link)
+	$(Q)$(link) $(addprefix @,$(wildcard tests/sim/sim.ldflags))
 $(call unit_binary,$(UNITS_FS)): $(BUILD)/libfs.a
 $(call unit_binary,$(UNITS_SIM)): $(BUILD)/libsim.a
 $(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libconsensus.a \

@@ -135,7 +135,7 @@ def test_kill_all(three, writers):
     for _ in range(ROUNDS):
         writers.wait_progress()
         for peer in three:
-            peer.signal(signal.SIGKILL)
+            peer.send(signal.SIGKILL)
         for peer in three:
             peer.wait_ended()
         for peer in three:
@@ -152,12 +152,12 @@ def test_stopped_leader_is_replaced(three):
     """SIGSTOP: the others go on; when it wakes, it follows and shows what they did."""
     leader = three.leader()
     others = three.followers()
-    leader.signal(signal.SIGSTOP)
+    leader.send(signal.SIGSTOP)
     try:
         three.wait_quorum(among=others, deadline=30)
         others[0].write("while-asleep", "x\n")
     finally:
-        leader.signal(signal.SIGCONT)
+        leader.send(signal.SIGCONT)
     three.wait_quorum()
     wait_until(lambda: leader.read("while-asleep") == "x\n", 30, "the sleeper to catch up")
     three.assert_same_trees()

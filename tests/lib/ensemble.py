@@ -175,12 +175,12 @@ class Peer:
         self.process = None
         return code
 
-    def signal(self, number):
+    def send(self, number):
         self.process.send_signal(number)
 
     def stop(self, number=signal.SIGTERM, expect=0):
         """Ends it as an operator does. The mount is gone afterwards."""
-        self.signal(number)
+        self.send(number)
         code = self.wait_ended()
         if code != expect:
             raise Failure(f"server {self.sid} ended with {code}:\n{self.log_text()[-4000:]}")
@@ -188,7 +188,7 @@ class Peer:
 
     def kill9(self):
         """As a crash does: the mount stays behind, dead."""
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self.wait_ended()
 
     def restart(self, *options, wait=True):
