@@ -7,15 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PROC_TEXT_MAX    4096 /* of stat, status and fdinfo files: we need their first lines */
-#define PROC_PF_EXITING  0x4u
 #define PROC_PF_SIGNALED 0x400u
-#define PROC_STAT_FLAGS  9 /* fields of /proc/PID/stat, counted from 1 */
-#define PROC_STAT_START  22
+#define PROC_STAT_FLAGS  9 /* field of /proc/PID/stat, counted from 1 */
+
+/*
+ * A process in execve(2) holds its exec_update_lock while it closes descriptors, and so while its FLUSH waits for us.
+ * Reading its /proc/PID/stat waits for that lock: daemon and process would wait for each other for ever (tried).
+ * status, fd and fdinfo are free of it, and identity comes from the pidfd.
+ */
 
 static int text_read(int dir_fd, const char *path, char *text, size_t size)
 {
@@ -98,35 +103,42 @@ static bool line_value(const char *text, const char *key, int base, uint64_t *re
     return false;
 }
 
-/* Most requests come from the main thread, and pidfd_open() tells that at a tenth of the price of reading status. */
-static pid_t tgid_of(pid_t pid)
+/* A number that no other process has or will have: the pidfd's inode number (Linux 6.9 and later; before, all have the
+ * same, and a pid that is used again can't be told). 0: `pid` is no process, but a thread or nobody. */
+static uint64_t process_identity(pid_t pid)
 {
-    char text[PROC_TEXT_MAX];
-    uint64_t tgid;
-    int fd;
+    struct stat st;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int rv;
 
-    if (pid <= 0) {
+    if (fd < 0) {
         return 0;
     }
-    fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd >= 0) {
-        close(fd);
-        return pid;
-    }
-    if (proc_read(pid, "status", text, sizeof(text)) != 0 || !line_value(text, "Tgid", 10, &tgid)) {
-        return 0;
-    }
-    return (pid_t)tgid;
+    rv = fstat(fd, &st);
+    close(fd);
+    return rv == 0 ? st.st_ino : 0;
 }
 
 void opener_of(pid_t pid, struct opener *ret_opener)
 {
-    struct opener o = {.tgid = tgid_of(pid)};
+    struct opener o = {0};
+    char text[PROC_TEXT_MAX];
+    uint64_t tgid;
 
-    if (o.tgid != 0 && !stat_value(o.tgid, PROC_STAT_START, &o.start)) {
-        o.tgid = 0;
-    }
     *ret_opener = o;
+    if (pid <= 0) {
+        return;
+    }
+    /* Most requests come from the main thread, and this is a tenth of the price of reading status. */
+    o.tgid = pid;
+    o.identity = process_identity(pid);
+    if (o.identity == 0 && proc_read(pid, "status", text, sizeof(text)) == 0 && line_value(text, "Tgid", 10, &tgid)) {
+        o.tgid = (pid_t)tgid;
+        o.identity = process_identity(o.tgid);
+    }
+    if (o.identity != 0) {
+        *ret_opener = o;
+    }
 }
 
 bool opener_is(const struct opener *o, pid_t pid)
@@ -137,7 +149,7 @@ bool opener_is(const struct opener *o, pid_t pid)
         return false;
     }
     opener_of(pid, &other);
-    return other.tgid == o->tgid && other.start == o->start;
+    return other.tgid == o->tgid && other.identity == o->identity;
 }
 
 /* "36 35 98:0 /root /mountpoint ...": whether the mount `mnt_id`, as the process sees it, is on `dev`. */
@@ -216,10 +228,22 @@ int opener_writable_fds(const struct opener *o, uint64_t dev, uint64_t ino)
     return n;
 }
 
+/* Exiting: it has given up its descriptors, which is why they are flushed. Then it is not in execve(2) either. */
+static bool is_exiting(const char *status)
+{
+    uint64_t fds;
+
+    return line_value(status, "FDSize", 10, &fds) && fds == 0;
+}
+
 bool opener_killed(pid_t pid)
 {
+    char text[PROC_TEXT_MAX];
     uint64_t flags;
 
+    if (pid <= 0 || proc_read(pid, "status", text, sizeof(text)) != 0 || !is_exiting(text)) {
+        return false;
+    }
     return stat_value(pid, PROC_STAT_FLAGS, &flags) && (flags & PROC_PF_SIGNALED) != 0;
 }
 
@@ -229,15 +253,11 @@ bool opener_dying(pid_t pid)
     char text[PROC_TEXT_MAX];
     uint64_t value;
 
-    if (pid <= 0) {
+    if (pid <= 0 || proc_read(pid, "status", text, sizeof(text)) != 0) {
         return false;
     }
-    if (proc_read(pid, "status", text, sizeof(text)) == 0 &&
-        ((line_value(text, "SigPnd", 16, &value) && (value & kill_bit) != 0) ||
-         (line_value(text, "ShdPnd", 16, &value) && (value & kill_bit) != 0))) {
-        return true;
-    }
-    return stat_value(pid, PROC_STAT_FLAGS, &value) && (value & PROC_PF_EXITING) != 0;
+    return is_exiting(text) || (line_value(text, "SigPnd", 16, &value) && (value & kill_bit) != 0) ||
+           (line_value(text, "ShdPnd", 16, &value) && (value & kill_bit) != 0);
 }
 
 /* mountinfo writes blank, tab, newline and backslash as three octal digits. */

@@ -11,10 +11,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A process; pids are used again, so the time it started is part of it. tgid 0: it can't be seen from here. */
+/* A process; pids are used again, so a number that is not belongs to it. tgid 0: it can't be seen from here. */
 struct opener {
     pid_t tgid;
-    uint64_t start;
+    uint64_t identity;
 };
 
 /* The process of the thread `pid`, as a request names it; tgid 0 if it can't be told. */

@@ -87,7 +87,7 @@ static void *thread_main(void *arg)
     assert_true(tid != getpid());
     opener_of(tid, &o);
     assert_int_equal(o.tgid, getpid());
-    assert_true(o.start == self->start);
+    assert_true(o.identity == self->identity);
     assert_true(opener_is(self, tid));
     return NULL;
 }
@@ -119,7 +119,7 @@ static void test_another_process_is_another(void **state)
     assert_false(opener_is(&self, child));
     assert_false(opener_is(&self, 0));
     reused = self;
-    reused.start--; /* the same pid, of another time */
+    reused.identity--; /* the same pid, of another time */
     assert_false(opener_is(&reused, getpid()));
     assert_false(opener_dying(child));
     assert_int_equal(kill(child, SIGKILL), 0);
