@@ -382,6 +382,7 @@ void sim_run(const struct sim_options *options, struct sim_stats *ret_stats, uin
     s->seed = options->seed;
     s->rng = options->seed;
     s->trace = options->trace;
+    s->outcomes_only = options->outcomes_only;
     s->ops_min = options->ops;
     s->faults_min = options->faults;
     sim_config_draw(s);

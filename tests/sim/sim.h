@@ -186,6 +186,7 @@ struct sim {
     size_t n_heap;
     size_t cap_heap;
     bool trace;
+    bool outcomes_only; /* without the checks that look at disks: what is left is what users could notice */
     uint64_t trace_hash;
 
     uint64_t ops_min;
@@ -213,6 +214,7 @@ struct sim_options {
     uint64_t ops;
     uint64_t faults;
     bool trace;
+    bool outcomes_only;
 };
 
 /* Runs a seed to its end. Does not return when an invariant is broken: says so on stderr and exits with 1. */

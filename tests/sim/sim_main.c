@@ -21,6 +21,9 @@
 #define JOBS_MAX       256
 /* A seed that runs for this long hangs. */
 #define SEED_SECONDS_MAX 120
+/* What --ci runs: the seeds that once found something, each twice, and some others. */
+#define CI_FILE  "tests/sim/regression-seeds.txt"
+#define CI_SEEDS 200
 
 struct options {
     struct sim_options sim;
@@ -28,6 +31,7 @@ struct options {
     uint64_t seeds;
     bool single;
     bool twice;
+    bool file_twice;
     bool verbose;
     bool stop_at_failure;
     unsigned jobs;
@@ -71,7 +75,7 @@ _Noreturn static void die(const char *what)
 
 /* ---- one seed in a child ---- */
 
-_Noreturn static void child_main(const struct options *o, uint64_t seed, int report_fd)
+_Noreturn static void child_main(const struct options *o, uint64_t seed, bool twice, int report_fd)
 {
     struct sim_options so = o->sim;
     struct report report;
@@ -80,7 +84,7 @@ _Noreturn static void child_main(const struct options *o, uint64_t seed, int rep
     so.seed = seed;
     (void)alarm(SEED_SECONDS_MAX);
     sim_run(&so, &report.stats, &report.trace_hash);
-    if (o->twice) {
+    if (twice) {
         sim_run(&so, &again.stats, &again.trace_hash);
         if (again.trace_hash != report.trace_hash) {
             fprintf(stderr, "seed %" PRIu64 ": two runs differ: %016" PRIx64 " and %016" PRIx64 "\n", seed,
@@ -94,7 +98,7 @@ _Noreturn static void child_main(const struct options *o, uint64_t seed, int rep
     exit(0);
 }
 
-static void start(const struct options *o, struct child *c, uint64_t seed)
+static void start(const struct options *o, struct child *c, uint64_t seed, bool twice)
 {
     int fds[2];
 
@@ -113,7 +117,7 @@ static void start(const struct options *o, struct child *c, uint64_t seed)
         if (dup2(fileno(c->errors), STDERR_FILENO) < 0) {
             die("dup2");
         }
-        child_main(o, seed, fds[1]);
+        child_main(o, seed, twice, fds[1]);
     }
     (void)close(fds[1]);
     c->report_fd = fds[0];
@@ -180,27 +184,51 @@ static void finish(const struct options *o, struct child *c, int status, struct 
 
 struct source {
     const struct options *o;
-    FILE *file;
+    uint64_t *listed; /* the seeds of the file */
+    size_t n_listed;
+    size_t next_listed;
     uint64_t next;
     uint64_t left;
     double until;
 };
 
-/* The seeds of the file first, then the others. A line is a seed, then what anyone wants to say about it. */
-static bool next_seed(struct source *src, uint64_t *ret_seed)
+/* Read whole, before the first fork: a child that exits would move the position in a file that it shares. A line is
+ * a seed, then what anyone wants to say about it. */
+static void read_file(struct source *src, const char *name)
 {
+    FILE *file = fopen(name, "r");
     char line[512];
+    uint64_t seed;
 
-    while (src->file != NULL && fgets(line, sizeof(line), src->file) != NULL) {
-        if (sscanf(line, "%" SCNu64, ret_seed) == 1) {
-            return true;
+    if (file == NULL) {
+        die(name);
+    }
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "%" SCNu64, &seed) == 1) {
+            src->listed = realloc(src->listed, (src->n_listed + 1) * sizeof(*src->listed));
+            if (src->listed == NULL) {
+                abort();
+            }
+            src->listed[src->n_listed++] = seed;
         }
+    }
+    (void)fclose(file);
+}
+
+/* The seeds of the file first, then the others. */
+static bool next_seed(struct source *src, uint64_t *ret_seed, bool *ret_twice)
+{
+    if (src->next_listed < src->n_listed) {
+        *ret_seed = src->listed[src->next_listed++];
+        *ret_twice = src->o->twice || src->o->file_twice;
+        return true;
     }
     if (src->o->seconds > 0 ? now_s() >= src->until : src->left == 0) {
         return false;
     }
     src->left--;
     *ret_seed = src->next++;
+    *ret_twice = src->o->twice;
     return true;
 }
 
@@ -222,15 +250,16 @@ static void run_seeds(const struct options *o, struct source *src, struct totals
     struct child *c;
     unsigned running = 0;
     bool more = true;
+    bool twice;
     uint64_t seed;
     int status;
     pid_t pid;
 
     for (;;) {
         while (more && running < o->jobs) {
-            more = !(o->stop_at_failure && t->failed > 0) && next_seed(src, &seed);
+            more = !(o->stop_at_failure && t->failed > 0) && next_seed(src, &seed, &twice);
             if (more) {
-                start(o, find_child(children, o->jobs, 0), seed);
+                start(o, find_child(children, o->jobs, 0), seed, twice);
                 running++;
             }
         }
@@ -276,15 +305,10 @@ static int run_many(const struct options *o)
     memset(&t, 0, sizeof(t));
     src.until = begun + o->seconds;
     if (o->file != NULL) {
-        src.file = fopen(o->file, "r");
-        if (src.file == NULL) {
-            die(o->file);
-        }
+        read_file(&src, o->file);
     }
     run_seeds(o, &src, &t);
-    if (src.file != NULL) {
-        (void)fclose(src.file);
-    }
+    free(src.listed);
     print_totals(&t, now_s() - begun);
     return t.failed > 0 ? 1 : 0;
 }
@@ -309,12 +333,15 @@ static int run_single(const struct options *o)
 static const char usage_text[] =
     "usage: znodefs-sim [--seeds N] [--first S] [--file FILE] [--seconds T] [--jobs J] [--twice] [--verbose]\n"
     "       znodefs-sim --seed S [--trace]\n"
+    "       znodefs-sim --ci\n"
+    "  --ci           the seeds of tests/sim/regression-seeds.txt, each twice, and 200 others\n"
     "  --seeds N      how many seeds (100), beginning with --first S (1)\n"
     "  --file FILE    the seeds in FILE, one a line, before them\n"
     "  --seconds T    as many seeds as can be run in T seconds\n"
     "  --jobs J       so many at a time (one per processor)\n"
     "  --twice        run each seed twice: the trace hashes must be equal\n"
     "  --stop         begin no other seed after one has failed\n"
+    "  --outcomes     without the checks that look at disks: find only what users could notice\n"
     "  --verbose      a line for each seed\n"
     "  --seed S       one seed, in this process; --trace prints every event\n"
     "  --ops N        operations of each seed (2000); --faults N its faults (50)\n";
@@ -349,6 +376,8 @@ static const struct option long_options[] = {
     {"seconds", required_argument, NULL, 'T'},
     {"file", required_argument, NULL, 'l'},
     {"twice", no_argument, NULL, '2'},
+    {"outcomes", no_argument, NULL, 'O'},
+    {"ci", no_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
     {"stop", no_argument, NULL, 'x'},
     {NULL, 0, NULL, 0},
@@ -387,6 +416,14 @@ static void set_option(struct options *o, int option)
         return;
     case '2':
         o->twice = true;
+        return;
+    case 'O':
+        o->sim.outcomes_only = true;
+        return;
+    case 'c':
+        o->file = CI_FILE;
+        o->file_twice = true;
+        o->seeds = CI_SEEDS;
         return;
     case 'v':
         o->verbose = true;
