@@ -291,7 +291,8 @@ static bool window_has_room(const struct replica *r, const struct replica_call *
 
 bool calls_wanting(const struct replica *r)
 {
-    return r->call_next != NULL && r->ready && r->session_applied && window_has_room(r, r->call_next);
+    return !replica_halted(r) && r->call_next != NULL && r->ready && r->session_applied &&
+           window_has_room(r, r->call_next);
 }
 
 bool calls_hand_over(struct replica *r)
