@@ -162,7 +162,12 @@ test: test-binaries
 ifneq ($(SIM_MAIN),)
 .PHONY: sim
 sim: $(BUILD)/znodefs-sim
-	$(BUILD)/znodefs-sim $(ARGS)
+	$(BUILD)/znodefs-sim $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+endif
+ifneq ($(wildcard tests/sim/mutants),)
+.PHONY: mutants
+mutants:
+	+@tests/sim/mutants $(ARGS)
 endif
 
 # ---- the sources' own ----
