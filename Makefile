@@ -73,7 +73,7 @@ UNITS_FS        := $(call including,$(UNITS),fs)
 UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
-SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS)
+SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(wildcard tests/bench/*.c)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs)
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim)
 
@@ -85,6 +85,7 @@ help:
 	@echo 'make run|stop     three peers mounted at run/1 run/2 run/3 (PEERS=1: one); take them down'
 	@echo 'make demo         the tour as a story, under a minute'
 	@echo 'make test         every test; the last line counts them'
+	@echo 'make bench        what it costs, beside what the disk, the network and FUSE cost'
 	@echo 'make lint|format  every check of the sources; clang-format'
 	@echo 'make install      into $$DESTDIR$$PREFIX'
 	@echo 'make deps         install the packages that are missing'
@@ -169,6 +170,16 @@ ifneq ($(wildcard tests/sim/mutants),)
 mutants:
 	+@tests/sim/mutants $(ARGS)
 endif
+
+BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+-include $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/bench/*.c))
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: bench
+bench: all $(BENCH)
+	@tests/bench/bench $(BUILD) $(ARGS)
 
 # ---- the sources' own ----
 lint: all compile_commands.json | deps-lint
