@@ -10,7 +10,9 @@
  *   sim_fault.c   what goes wrong, and healing
  *   sim_client.c  clients: calls, retries, and what their outcomes must be
  *   sim_model.c   what a client's own directory must look like
+ *   sim_verify.c  what must be in the tree in the end
  *   sim_check.c   the invariants, checked with every transaction applied and after every event
+ *   sim_durable.c the invariants of what is on disk
  *   sim_main.c    the command line, many seeds in parallel
  */
 #ifndef TESTS_SIM_SIM_H
@@ -282,6 +284,9 @@ void sim_clients_lost(struct sim_peer *p);
 /* No call outstanding, no outcome unknown. */
 bool sim_clients_idle(const struct sim *s);
 void sim_clients_describe(const struct sim *s, char *text, size_t size);
+
+/* ---- sim_verify.c ---- */
+
 /* Every client's directory, the shared file and the locks, in the tree of `p`. */
 void sim_clients_verify(struct sim_peer *p);
 
@@ -300,14 +305,22 @@ struct sim_record {
     uint32_t epoch; /* of the leader that committed it */
 };
 
+/* The simulator that runs in this process; functions put between the replica and the store have no other way to it. */
+extern struct sim *the_sim;
+
 void sim_check_init(struct sim *s);
 void sim_check_release(struct sim *s);
 const struct sim_record *sim_check_record(const struct sim *s, uint64_t zxid);
 uint64_t sim_check_last(const struct sim *s); /* the newest zxid committed, 0 if none */
+/* The newest zxid that a leader of an epoch before `epoch` has committed. */
+uint64_t sim_check_committed_before(const struct sim *s, uint32_t epoch);
 uint64_t sim_op_hash(const struct op *op);
-void sim_check_booted(struct sim_peer *p);
 void sim_check_peer(struct sim_peer *p);
 void sim_check_change(struct sim_peer *p, const struct change *change);
+
+/* ---- sim_durable.c ---- */
+
+void sim_check_booted(struct sim_peer *p);
 void sim_check_wiped(struct sim_peer *p);
 
 #endif

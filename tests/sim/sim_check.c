@@ -5,9 +5,7 @@
  *   one total order       the first peer to apply a zxid defines the sequence; each peer's own is a gapless piece of it
  *   equal outcomes        transaction, outcome and digest are the same wherever a zxid is applied
  *   commit by a quorum    when a zxid is applied first, a quorum's logs are synced up to it
- *   durability            a log that recovers reaches what its syncs had promised
  *   exactly once          what is applied a second time under one identity has the first outcome and changes nothing
- *   epoch after log       a current epoch on disk means that all that was committed before that epoch is on disk too
  *   reads move forward    within an incarnation, and readable ones never behind what the last one showed
  *   one leader            at most one established leader in an epoch
  */
@@ -56,8 +54,7 @@ struct sim_check {
     uint64_t applied;
 };
 
-/* The simulator that runs in this process; the wrapped functions have no other way to it. */
-static struct sim *the_sim;
+struct sim *the_sim;
 
 /* ---- the sequence ---- */
 
@@ -124,6 +121,17 @@ const struct sim_record *sim_check_record(const struct sim *s, uint64_t zxid)
 uint64_t sim_check_last(const struct sim *s)
 {
     return s->check->n > 0 ? s->check->records[s->check->n - 1].zxid : 0;
+}
+
+uint64_t sim_check_committed_before(const struct sim *s, uint32_t epoch)
+{
+    const struct sim_check *c = s->check;
+    size_t n = c->n;
+
+    while (n > 0 && c->records[n - 1].epoch >= epoch) {
+        n--;
+    }
+    return n > 0 ? c->records[n - 1].zxid : 0;
 }
 
 /* ---- hashes ---- */
@@ -376,127 +384,6 @@ void __wrap_state_apply(struct state *st, uint64_t zxid, const struct txn *txn, 
     if (++s->check->applied % SLOW_DIGEST_EVERY == 0 && state_digest_slow(st) != record.digest) {
         sim_fail(s, "server %" PRIu64 ": the digest at 0x%" PRIx64 " is not that of the tree", s->current->sid, zxid);
     }
-}
-
-/* ---- the log and the epoch ---- */
-
-int __real_txnlog_open(struct disk *d, const struct txnlog_config *config, txnlog_record_cb cb, void *arg,
-                       struct txnlog **ret_log, struct error *err);
-int __wrap_txnlog_open(struct disk *d, const struct txnlog_config *config, txnlog_record_cb cb, void *arg,
-                       struct txnlog **ret_log, struct error *err);
-int __real_txnlog_sync(struct txnlog *log, struct error *err);
-int __wrap_txnlog_sync(struct txnlog *log, struct error *err);
-int __real_txnlog_truncate(struct txnlog *log, uint64_t zxid, struct error *err);
-int __wrap_txnlog_truncate(struct txnlog *log, uint64_t zxid, struct error *err);
-int __real_txnlog_reset(struct txnlog *log, uint64_t zxid, struct error *err);
-int __wrap_txnlog_reset(struct txnlog *log, uint64_t zxid, struct error *err);
-int __real_epochs_save(struct disk *d, const struct epochs *e, struct error *err);
-int __wrap_epochs_save(struct disk *d, const struct epochs *e, struct error *err);
-
-static void set_durable(struct sim_peer *p, uint64_t zxid)
-{
-    p->zxid_durable = zxid;
-    p->zxid_credited = zxid;
-    sim_trace(p->sim, "p%" PRIu64 " has 0x%" PRIx64 " on disk", p->sid, zxid);
-}
-
-/* Segments and their preallocation are as small as the seed says. */
-int __wrap_txnlog_open(struct disk *d, const struct txnlog_config *config, txnlog_record_cb cb, void *arg,
-                       struct txnlog **ret_log, struct error *err)
-{
-    (void)config;
-    return __real_txnlog_open(d, &the_sim->config.log, cb, arg, ret_log, err);
-}
-
-int __wrap_txnlog_sync(struct txnlog *log, struct error *err)
-{
-    int rv = __real_txnlog_sync(log, err);
-    struct sim_peer *p = the_sim->current;
-
-    if (rv == 0 && txnlog_last_zxid(log) > p->zxid_durable) {
-        set_durable(p, txnlog_last_zxid(log));
-    }
-    return rv;
-}
-
-int __wrap_txnlog_truncate(struct txnlog *log, uint64_t zxid, struct error *err)
-{
-    struct sim_peer *p = the_sim->current;
-
-    if (p->zxid_durable > zxid) {
-        set_durable(p, zxid);
-    }
-    return __real_txnlog_truncate(log, zxid, err);
-}
-
-int __wrap_txnlog_reset(struct txnlog *log, uint64_t zxid, struct error *err)
-{
-    struct sim_peer *p = the_sim->current;
-    int rv;
-
-    if (p->zxid_durable > zxid) {
-        set_durable(p, zxid);
-    }
-    rv = __real_txnlog_reset(log, zxid, err);
-    if (rv == 0) {
-        set_durable(p, zxid);
-    }
-    return rv;
-}
-
-/* The newest zxid that a leader of an epoch before `epoch` has committed. */
-static uint64_t committed_before(const struct sim_check *c, uint32_t epoch)
-{
-    size_t n = c->n;
-
-    while (n > 0 && c->records[n - 1].epoch >= epoch) {
-        n--;
-    }
-    return n > 0 ? c->records[n - 1].zxid : 0;
-}
-
-int __wrap_epochs_save(struct disk *d, const struct epochs *e, struct error *err)
-{
-    struct sim_peer *p = the_sim->current;
-    uint64_t needed = committed_before(the_sim->check, e->current_epoch);
-    int rv;
-
-    /* An observer may be given what is known to be committed when it joins, and the rest later: it elects nobody. */
-    if (e->current_epoch > p->epoch_saved && !p->observer && p->zxid_durable < needed && !the_sim->outcomes_only) {
-        sim_fail(the_sim,
-                 "server %" PRIu64 " writes epoch %u with 0x%" PRIx64 " on disk; 0x%" PRIx64 " was committed before",
-                 p->sid, e->current_epoch, p->zxid_durable, needed);
-    }
-    rv = __real_epochs_save(d, e, err);
-    if (rv == 0) {
-        p->epoch_saved = e->current_epoch;
-    }
-    return rv;
-}
-
-void sim_check_booted(struct sim_peer *p)
-{
-    struct replica_status st;
-
-    replica_status(p->replica, &st);
-    if (st.zxid_logged < p->zxid_durable && !p->sim->outcomes_only) {
-        sim_fail(p->sim, "server %" PRIu64 " recovers up to 0x%" PRIx64 ", though 0x%" PRIx64 " was synced", p->sid,
-                 st.zxid_logged, p->zxid_durable);
-    }
-    set_durable(p, st.zxid_logged);
-    p->zxid_shown = 0;
-    sim_check_peer(p);
-}
-
-void sim_check_wiped(struct sim_peer *p)
-{
-    uint64_t credited = p->zxid_credited;
-
-    set_durable(p, 0);
-    p->zxid_credited = credited;
-    p->zxid_shown_ever = 0;
-    p->epoch_saved = 0;
-    p->wiped = true;
 }
 
 /* ---- a peer after a step ---- */

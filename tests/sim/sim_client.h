@@ -15,6 +15,7 @@
 #define MODEL_DATA  512
 #define MODEL_NAME  24
 #define SIM_LOCKS   3
+#define TOKEN_LEN   13 /* "client:number\n": one record of the shared file */
 
 struct model_node {
     bool used;
