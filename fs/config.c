@@ -1,6 +1,7 @@
 #include "config_int.h"
 
 #include "store/txn.h"
+#include "store/txnlog.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -71,6 +72,7 @@ void config_init(struct config *c)
     c->snap_count = 100000;
     c->snap_bytes = 4096ull * 1024 * 1024;
     c->snap_retain = 3;
+    c->prealloc_bytes = TXNLOG_PREALLOC_BYTES_DEFAULT;
     text_init(&c->notes);
 }
 

@@ -41,6 +41,7 @@ struct config {
     uint64_t snap_count;
     uint64_t snap_bytes;
     uint64_t snap_retain;
+    uint64_t prealloc_bytes;
     uint64_t listen_all; /* quorumListenOnAllIPs */
     uint64_t insecure;
     struct text notes; /* lines for the log: ignored keys and the like */

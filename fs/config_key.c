@@ -57,6 +57,7 @@ static const struct key keys[] = {
     NUMBER("jute.maxbuffer", data_max, 1024, TXN_DATA_MAX_LIMIT),
     NUMBER("snapCount", snap_count, 2, 1000000000000),
     NUMBER("snapSizeLimitInKb", snap_bytes, 0, 1ull << 40),
+    NUMBER("preAllocSize", prealloc_bytes, 64, 1024 * 1024),
     NUMBER("autopurge.snapRetainCount", snap_retain, 3, 100000),
     BOOL("quorumListenOnAllIPs", listen_all),
     BOOL("znodefs.insecure", insecure),
@@ -122,7 +123,6 @@ static const struct key keys[] = {
     IGNORED("observerMasterPort"),
     IGNORED("outstandingChanges.*"),
     IGNORED("portUnification"),
-    IGNORED("preAllocSize"),
     IGNORED("quorum.*"),
     IGNORED("quorumCnxn.*"),
     IGNORED("readonlymode.enabled"),
@@ -202,6 +202,8 @@ static bool set_number(struct config *c, const struct key *key, const struct con
     *field = number;
     if (field == &c->snap_bytes) { /* given in KiB; 0 means never because of the size */
         *field = number == 0 ? UINT64_MAX : number * 1024;
+    } else if (field == &c->prealloc_bytes) {
+        *field = number * 1024;
     }
     return true;
 }

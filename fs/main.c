@@ -205,6 +205,10 @@ static void fill_peer_config(struct app *app, struct peer_config *pc)
     pc->replica.zab.window_bytes = WINDOW_BYTES;
     pc->replica.timeo_ms = app->options.timeo_ms;
     pc->replica.data_max = (uint32_t)c->data_max;
+    /* A segment is not shorter than the zeros that are written ahead in it. */
+    pc->replica.log.segment_bytes =
+        c->prealloc_bytes > TXNLOG_SEGMENT_BYTES_DEFAULT ? c->prealloc_bytes : TXNLOG_SEGMENT_BYTES_DEFAULT;
+    pc->replica.log.prealloc_bytes = c->prealloc_bytes;
     pc->replica.snap_count = c->snap_count;
     pc->replica.snap_bytes = c->snap_bytes;
     pc->replica.snap_retain = (unsigned)c->snap_retain;

@@ -17,10 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT_BYTES_DEFAULT  (UINT64_C(64) << 20)
-#define PREALLOC_BYTES_DEFAULT (UINT64_C(4) << 20)
-#define STAGE_BYTES            ((size_t)1 << 20) /* staged records are written once they are this many bytes */
-#define ZEROS_BYTES            ((size_t)256 << 10)
+#define STAGE_BYTES ((size_t)1 << 20) /* staged records are written once they are this many bytes */
+#define ZEROS_BYTES ((size_t)256 << 10)
 
 static uint8_t zeros[ZEROS_BYTES]; /* never written to; not const so that it takes no room in the program */
 
@@ -74,8 +72,8 @@ int txnlog_open(struct disk *d, const struct txnlog_config *config, txnlog_recor
         abort();
     }
     log->disk = d;
-    log->config.segment_bytes = SEGMENT_BYTES_DEFAULT;
-    log->config.prealloc_bytes = PREALLOC_BYTES_DEFAULT;
+    log->config.segment_bytes = TXNLOG_SEGMENT_BYTES_DEFAULT;
+    log->config.prealloc_bytes = TXNLOG_PREALLOC_BYTES_DEFAULT;
     if (config != NULL) {
         log->config = *config;
     }

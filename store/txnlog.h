@@ -22,9 +22,12 @@ struct txnlog_record {
     uint32_t len;
 };
 
+#define TXNLOG_SEGMENT_BYTES_DEFAULT  (UINT64_C(64) << 20)
+#define TXNLOG_PREALLOC_BYTES_DEFAULT (UINT64_C(4) << 20)
+
 struct txnlog_config {
-    uint64_t segment_bytes;  /* a new segment is begun beyond this (default 64 MiB) */
-    uint64_t prealloc_bytes; /* zeros written ahead of the records (default 4 MiB) */
+    uint64_t segment_bytes;  /* a new segment is begun beyond this */
+    uint64_t prealloc_bytes; /* zeros written ahead of the records */
 };
 
 struct txnlog;

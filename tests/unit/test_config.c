@@ -124,6 +124,7 @@ static void test_defaults(void **state)
     assert_int_equal(f->config.data_max, 1024 * 1024);
     assert_int_equal(f->config.snap_count, 100000);
     assert_int_equal(f->config.snap_retain, 3);
+    assert_int_equal(f->config.prealloc_bytes, 4 * 1024 * 1024);
     assert_int_equal(f->config.n_servers, 3);
     assert_string_equal(config_server(&f->config, 3)->host, "::1");
     assert_true(config_server(&f->config, 3)->observer);
@@ -137,11 +138,14 @@ static void test_numbers(void **state)
 {
     struct fixture *f = *state;
 
-    accepted(f, "jute.maxbuffer=0x200000\nsnapSizeLimitInKb=4\nznodefs.peerTimeout=250\n");
+    accepted(f, "jute.maxbuffer=0x200000\nsnapSizeLimitInKb=4\nznodefs.peerTimeout=250\npreAllocSize=64\n");
     assert_int_equal(f->config.data_max, 0x200000);
     assert_int_equal(f->config.snap_bytes, 4096);
+    assert_int_equal(f->config.prealloc_bytes, 64 * 1024);
     assert_int_equal(f->config.peer_timeout_ms, 250);
     assert_int_equal(f->config.sid, 1);
+    refused(f, "preAllocSize=63\n", "zoo.cfg:2: preAllocSize=63 is out of range; give a number from 64 to 1048576");
+    refused(f, "preAllocSize=1048577\n", "zoo.cfg:2: preAllocSize=1048577 is out of range");
     refused(f, "tickTime=2s\n", "zoo.cfg:2: tickTime=2s is not a number");
     refused(f, "tickTime=2000 # ms\n", "not a number");
     refused(f, "tickTime=-1\n", "not a number");
