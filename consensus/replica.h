@@ -47,11 +47,11 @@ struct replica_env {
 struct replica_config {
     struct zab_config zab;
     struct txnlog_config log; /* zeros: defaults */
-    uint32_t timeo_ms;    /* no quorum for this long: calls fail (design: 2.3) */
-    uint32_t data_max;    /* jute.maxbuffer, used while leading */
-    uint64_t snap_count;  /* transactions between snapshots */
-    uint64_t snap_bytes;  /* log bytes between snapshots */
-    unsigned snap_retain; /* autopurge.snapRetainCount */
+    uint32_t timeo_ms;        /* no quorum for this long: calls fail (design: 2.3) */
+    uint32_t data_max;        /* jute.maxbuffer, used while leading */
+    uint64_t snap_count;      /* transactions between snapshots */
+    uint64_t snap_bytes;      /* log bytes between snapshots */
+    unsigned snap_retain;     /* autopurge.snapRetainCount */
 };
 
 /* ---- front ends ---- */
