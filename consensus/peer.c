@@ -282,3 +282,8 @@ void peer_close_in_child(struct peer *p, const int *fds, size_t n)
         }
     }
 }
+
+const struct histogram *peer_job_times(const struct peer *p)
+{
+    return &p->job_times;
+}

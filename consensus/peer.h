@@ -4,6 +4,7 @@
 #ifndef CONSENSUS_PEER_H
 #define CONSENSUS_PEER_H
 
+#include "histogram.h"
 #include "replica.h"
 #include "transport.h"
 
@@ -32,6 +33,10 @@ int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct p
 
 struct replica *peer_replica(struct peer *p);
 void peer_transport_stats(const struct peer *p, struct transport_stats *ret_stats);
+
+/* How long jobs of the disk queue took in the thread pool (mostly an append and its sync); valid as long as the peer.
+ */
+const struct histogram *peer_job_times(const struct peer *p);
 
 /* "host:port" of a connected peer, else NULL. */
 const char *peer_address(const struct peer *p, uint64_t sid);

@@ -74,8 +74,10 @@ static void env_timer(void *arg, uint64_t deadline_ms)
 static void env_work_cb(uv_work_t *work)
 {
     struct peer *p = work->data;
+    uint64_t start_ns = uv_hrtime();
 
     p->job->run(p->job);
+    p->job_ns = uv_hrtime() - start_ns;
 }
 
 static void env_worked_cb(uv_work_t *work, int status)
@@ -85,6 +87,7 @@ static void env_worked_cb(uv_work_t *work, int status)
 
     assert(status == 0); /* nobody cancels */
     p->job = NULL;
+    histogram_add(&p->job_times, p->job_ns);
     job->done(job);
 }
 

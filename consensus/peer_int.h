@@ -36,6 +36,8 @@ struct peer {
 
     uv_work_t work;
     struct replica_job *job; /* under way in the thread pool */
+    uint64_t job_ns;         /* how long its run() took */
+    struct histogram job_times;
     struct snapshot_child *child;
     int *close_fds;
     size_t n_close_fds;

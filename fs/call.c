@@ -58,6 +58,7 @@ static void call_done_cb(struct replica_call *replica_call, const struct outcome
     struct call *c = (struct call *)replica_call; /* its first member */
 
     call_unlink(c);
+    histogram_add(&c->mount->stats.change_times, uv_hrtime() - c->start_ns);
     c->finish(c, outcome);
     call_free(c);
 }
@@ -81,6 +82,7 @@ void call_submit(struct call *c, enum replica_patience patience, const struct op
         c->next->prev = c;
     }
     m->calls = c;
+    c->start_ns = uv_hrtime();
     replica_submit(m->replica, &c->replica_call, op);
     if (c->interruptible && c->req != NULL) {
         fuse_req_interrupt_func(c->req, call_interrupt_cb, c);

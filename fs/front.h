@@ -66,6 +66,7 @@ struct call {
     struct mount *mount;
     fuse_req_t req; /* NULL: nobody waits (any more) */
     pid_t pid;
+    uint64_t start_ns; /* when it was submitted */
     void (*finish)(struct call *c, const struct outcome *outcome);
     struct inode *inode; /* held */
     struct handle *handle;

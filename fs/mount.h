@@ -5,6 +5,7 @@
 #ifndef FS_MOUNT_H
 #define FS_MOUNT_H
 
+#include "consensus/histogram.h"
 #include "consensus/replica.h"
 #include "report.h"
 
@@ -47,6 +48,7 @@ struct mount_stats {
     uint64_t publish_errors;
     uint64_t open_files;
     uint64_t drafts;
+    struct histogram change_times; /* of changes and barriers, from the request to its outcome */
 };
 void mount_stats(const struct mount *m, struct mount_stats *ret_stats);
 

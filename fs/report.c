@@ -142,6 +142,21 @@ static void gauge(struct text *out, const char *name, const char *help, uint64_t
     metric(out, name, "gauge", help, value);
 }
 
+static void histogram(struct text *out, const char *name, const char *help, const struct histogram *h)
+{
+    uint64_t n = 0;
+    size_t i;
+
+    text_printf(out, "# HELP znodefs_%s %s\n# TYPE znodefs_%s histogram\n", name, help, name);
+    for (i = 0; i < HISTOGRAM_BOUNDS; i++) {
+        n += h->counts[i];
+        text_printf(out, "znodefs_%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, (double)histogram_bound_ns(i) / 1e9, n);
+    }
+    n += h->counts[HISTOGRAM_BOUNDS];
+    text_printf(out, "znodefs_%s_bucket{le=\"+Inf\"} %" PRIu64 "\nznodefs_%s_sum %.9f\nznodefs_%s_count %" PRIu64 "\n",
+                name, n, name, (double)h->sum_ns / 1e9, name, n);
+}
+
 static void add_replica_metrics(const struct replica_status *s, struct text *out)
 {
     gauge(out, "leading", "1 while this peer is the leader.", s->role == ZAB_LEADING ? 1 : 0);
@@ -178,6 +193,8 @@ static void add_mount_metrics(const struct mount_stats *m, struct text *out)
     counter(out, "publish_errors_total", "Drafts that could not be published.", m->publish_errors);
     gauge(out, "open_files", "Files open through this mount.", m->open_files);
     gauge(out, "drafts", "Drafts not published yet.", m->drafts);
+    histogram(out, "change_duration_seconds", "From a request of the kernel that changes something to its outcome.",
+              &m->change_times);
 }
 
 static void add_peer_metrics(struct replica *replica, struct text *out)
@@ -210,6 +227,8 @@ void report_metrics(const struct report *r, struct text *out)
     add_peer_metrics(replica, out);
     peer_transport_stats(r->peer, &t);
     add_transport_metrics(&t, out);
+    histogram(out, "disk_job_duration_seconds", "Writes to the disk, mostly a batch of the log and its sync.",
+              peer_job_times(r->peer));
     if (r->mount != NULL) {
         mount_stats(r->mount, &m);
         add_mount_metrics(&m, out);
