@@ -64,28 +64,23 @@ void sim_check_init(struct sim *s)
     the_sim = s;
 }
 
+/* The analyzer does not see that uthash forgets what it is told to. */
 void sim_check_release(struct sim *s)
 {
     struct identity *i;
-    struct identity *i_next;
     struct executed *x;
-    struct executed *x_next;
     struct reign *r;
-    struct reign *r_next;
 
-    HASH_ITER(hh, s->check->identities, i, i_next)
-    {
-        HASH_DEL(s->check->identities, i);
+    while ((i = s->check->identities) != NULL) {
+        HASH_DEL(s->check->identities, i); /* NOLINT(clang-analyzer-unix.Malloc) */
         free(i);
     }
-    HASH_ITER(hh, s->check->executed, x, x_next)
-    {
-        HASH_DEL(s->check->executed, x);
+    while ((x = s->check->executed) != NULL) {
+        HASH_DEL(s->check->executed, x); /* NOLINT(clang-analyzer-unix.Malloc) */
         free(x);
     }
-    HASH_ITER(hh, s->check->reigns, r, r_next)
-    {
-        HASH_DEL(s->check->reigns, r);
+    while ((r = s->check->reigns) != NULL) {
+        HASH_DEL(s->check->reigns, r); /* NOLINT(clang-analyzer-unix.Malloc) */
         free(r);
     }
     free(s->check->records);
@@ -203,6 +198,7 @@ static struct identity *find_identity(struct sim *s, const struct request *r)
     uint64_t key[2] = {r->session, r->seq};
     struct identity *found;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): all of the key is set */
     HASH_FIND(hh, s->check->identities, key, sizeof(key), found);
     return found;
 }

@@ -46,10 +46,10 @@ struct report {
 };
 
 struct child {
-    pid_t pid; /* 0: free */
     uint64_t seed;
-    int report_fd;
     FILE *errors;
+    pid_t pid; /* 0: free */
+    int report_fd;
 };
 
 struct totals {
@@ -198,13 +198,15 @@ static void read_file(struct source *src, const char *name)
 {
     FILE *file = fopen(name, "r");
     char line[512];
+    char *end;
     uint64_t seed;
 
     if (file == NULL) {
         die(name);
     }
     while (fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "%" SCNu64, &seed) == 1) {
+        seed = strtoull(line, &end, 10);
+        if (end != line) {
             src->listed = realloc(src->listed, (src->n_listed + 1) * sizeof(*src->listed));
             if (src->listed == NULL) {
                 abort();
