@@ -199,7 +199,7 @@ static struct replica *replica_of(const struct replica_config *config, const str
 int replica_new(const struct replica_config *config, const struct replica_env *env, struct disk *disk,
                 struct replica **ret_replica, struct error *err)
 {
-    struct store store;
+    struct store store = {0};
     struct replica *r;
     int rv;
 

@@ -250,7 +250,7 @@ bool opener_killed(pid_t pid)
 bool opener_dying(pid_t pid)
 {
     const uint64_t kill_bit = 1ull << (SIGKILL - 1);
-    char text[PROC_TEXT_MAX];
+    char text[PROC_TEXT_MAX] = "";
     uint64_t value;
 
     if (pid <= 0 || proc_read(pid, "status", text, sizeof(text)) != 0) {

@@ -210,13 +210,14 @@ int scanner_header(struct scanner *s, uint64_t *ret_zxid_first, uint64_t *ret_zx
 /* 1 and the 56 bytes if a record's header stands at `offset`; the record itself may be torn. */
 static int header_at(struct scanner *s, uint64_t offset, const uint8_t **ret_header, struct error *err)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     int rv;
 
     rv = scanner_get(s, offset, RECORD_HEADER_BYTES, &p, err);
     if (rv <= 0) {
         return rv;
     }
+    assert(p != NULL);
     if (le_get32(p) != RECORD_MAGIC || le_get64(p + 40) != header_checksum(p, s->zxid_first, offset)) {
         return 0;
     }
