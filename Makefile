@@ -4,7 +4,10 @@
 # build/mutant-name/: no two kinds of build ever share a file.
 
 JOBS      ?= $(shell nproc)
-MAKEFLAGS += -j$(JOBS) --no-print-directory
+MAKEFLAGS += --no-print-directory
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
+endif
 SHELL     := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DELETE_ON_ERROR:
