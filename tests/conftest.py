@@ -103,6 +103,22 @@ def make_ensemble(request, folder):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.fixture(scope="module")
+def shared(request, session_dir):
+    """One ensemble for all tests of a module that leave it as they found it: up."""
+    name = request.module.__name__
+    failed_before = request.session.testsfailed
+    ensemble = Ensemble(os.path.join(session_dir, name), 3)
+    try:
+        yield ensemble.start()
+    finally:
+        wrong = ensemble.clean_up()
+        if wrong or request.session.testsfailed > failed_before:
+            print(f"logs are kept in {ensemble.keep(name)}")
+        shutil.rmtree(ensemble.dir)
+        assert not wrong, "\n".join(wrong)
+
+
 @pytest.fixture
 def three(make_ensemble):
     return make_ensemble(3)

@@ -50,10 +50,14 @@ def wait_until(condition, deadline=30.0, what=None):
 
 def run(*argv, deadline=30.0, stdin=None, check=True, text=True):
     """Runs a command; its output. Failure when it misses the deadline or (check) fails."""
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=text)
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=deadline, check=False, text=text)
+        stdout, stderr = process.communicate(stdin, timeout=deadline)
     except subprocess.TimeoutExpired as error:
+        process.kill()  # not waited for: a process that waits for a daemon that hangs can't be killed
         raise Failure(f"{argv}: not done after {deadline} s") from error
+    done = subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
     if check and done.returncode != 0:
         raise Failure(f"{argv}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout if check else done
