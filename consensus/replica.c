@@ -354,6 +354,18 @@ void replica_listen(struct replica *r, struct replica_listener *l)
     r->listeners = l;
 }
 
+void replica_unlisten(struct replica *r, struct replica_listener *l)
+{
+    struct replica_listener **at = &r->listeners;
+
+    while (*at != l) {
+        assert(*at != NULL);
+        at = &(*at)->next;
+    }
+    *at = l->next;
+    l->next = NULL;
+}
+
 const struct tree *replica_tree(const struct replica *r)
 {
     return state_tree(r->store.state);

@@ -102,6 +102,8 @@ struct replica_listener {
     struct replica_listener *next;                           /* private */
 };
 void replica_listen(struct replica *r, struct replica_listener *l);
+/* It hears nothing any more; not to be called by a listener. */
+void replica_unlisten(struct replica *r, struct replica_listener *l);
 
 struct replica_status {
     enum zab_role role;

@@ -106,6 +106,31 @@ void mount_stats(const struct mount *m, struct mount_stats *ret_stats)
 
 /* ---- the end ---- */
 
+static void stop_listening(struct mount *m)
+{
+    if (m->listener != NULL) {
+        replica_unlisten(m->replica, m->listener);
+        free(m->listener);
+        m->listener = NULL;
+    }
+}
+
+/* Closes /dev/fuse: whoever still waits there gets ENOTCONN. */
+static void session_free(struct fuse_session *session)
+{
+    struct pollfd fd = {.fd = session != NULL ? fuse_session_fd(session) : -1};
+
+    if (session == NULL) {
+        return;
+    }
+    if (poll(&fd, 1, 0) == 1 && (fd.revents & POLLERR) != 0) {
+        /* Unmounted already: libfuse sees that too, and frees what it keeps. Else it would unmount by path, whatever
+         * is there by now. */
+        fuse_session_unmount(session);
+    }
+    fuse_session_destroy(session);
+}
+
 static void mount_free(struct mount *m)
 {
     struct inode *i;
@@ -120,13 +145,7 @@ static void mount_free(struct mount *m)
         i->n_holds--;
         inode_put(&m->inodes, i);
     }
-    if (m->listener != NULL) {
-        /* The replica keeps its listeners for life: this one hears nothing any more. */
-        *m->listener = (struct replica_listener){.next = m->listener->next};
-    }
-    if (m->session != NULL) {
-        fuse_session_destroy(m->session); /* closes /dev/fuse: whoever still waits there gets ENOTCONN */
-    }
+    session_free(m->session);
     free(m->request.mem);
     free((char *)(uintptr_t)m->options.source);
     free((char *)(uintptr_t)m->options.mountpoint);
@@ -156,6 +175,7 @@ static void mount_close(struct mount *m)
 
     assert(!m->closing);
     m->closing = true;
+    stop_listening(m);
     m->n_handles_uv = sizeof(handles) / sizeof(handles[0]);
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
         handles[i]->data = m;
