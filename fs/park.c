@@ -88,6 +88,16 @@ static bool only_reads(uint32_t opcode)
     }
 }
 
+/* Whether it makes sense to wait for a publishing: there is a quorum, or an election runs. After timeo without one,
+ * reads go on from the last state known. */
+static bool may_publish(const struct mount *m)
+{
+    struct replica_status status;
+
+    replica_status(m->replica, &status);
+    return status.quorum || status.quorum_lost_ms < m->options.timeo_ms;
+}
+
 /* The name a LOOKUP asks for, NULL if it is not whole. */
 static const char *lookup_name(const uint8_t *bytes, size_t len)
 {
@@ -136,7 +146,7 @@ static enum verdict judge(const struct mount *m, const uint8_t *bytes, size_t le
         ino = n == NULL ? 0 : n->ino;
     }
     i = inode_find(&m->inodes, ino);
-    return i != NULL && i->n_releasing > 0 ? VERDICT_PUBLISHING : VERDICT_GO;
+    return i != NULL && i->n_releasing > 0 && may_publish(m) ? VERDICT_PUBLISHING : VERDICT_GO;
 }
 
 static void park_arm(struct park *p)

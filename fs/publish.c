@@ -68,6 +68,9 @@ static void publish_finish(struct call *c, const struct outcome *outcome)
     if (i->gone && (err == ENOENT || err == ESTALE)) {
         err = -publish_to_gone(i, c->draft);
     }
+    if (err == EROFS && c->flags == PUBLISH_FLUSH) {
+        err = ETIMEDOUT; /* what a close says under `soft`: EROFS would be about the file system, not about this file */
+    }
     if (err != 0) {
         publish_failed(m, c, err);
     } else if (c->handle != NULL) {

@@ -306,6 +306,8 @@ class Ensemble:
 
     def clean_up(self):
         wrong = []
+        for peer in self.running():
+            peer.send(signal.SIGCONT)  # whoever ends may wait for a quorum
         for peer in self:
             wrong += peer.clean_up()
         return wrong
