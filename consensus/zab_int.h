@@ -172,6 +172,7 @@ struct zab {
         uint64_t zxid_newleader;
         uint64_t zxid_commit_seen; /* a COMMIT may arrive before UPTODATE (lesson 4) */
         bool snap_chunks;          /* pieces of a snapshot have been put out */
+        uint64_t zxid_snap;        /* of that snapshot, as SNAP announced it */
     } learning;
 };
 

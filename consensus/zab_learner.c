@@ -90,12 +90,15 @@ static bool append(struct zab *z, const struct zab_packet *packet)
     return true;
 }
 
+/* A leader truncates or replaces what a learner had when it joined: nothing of the learner's is on its way to the disk
+ * then. Later, a report of what was written before would speak of a history that is gone. */
 static void learner_on_trunc(struct zab *z, const struct zab_packet *packet)
 {
     struct zab_output *item;
     uint64_t floor;
 
-    if (z->learning.phase != LEARNING_SYNC || z->truncate_in_flight || packet->zxid >= zab_log_last(&z->log)) {
+    if (z->learning.phase != LEARNING_SYNC || z->learning.snap_chunks || !zab_disk_idle(z) ||
+        packet->zxid >= zab_log_last(&z->log)) {
         leave(z, "TRUNC out of turn");
         return;
     }
@@ -135,7 +138,7 @@ static void learner_on_diff(struct zab *z, const struct zab_packet *packet)
 
 static void learner_on_snap(struct zab *z, const struct zab_packet *packet)
 {
-    if (z->learning.phase != LEARNING_SYNC || z->learning.snap_chunks) {
+    if (z->learning.phase != LEARNING_SYNC || z->learning.snap_chunks || !zab_disk_idle(z)) {
         leave(z, "SNAP out of turn");
         return;
     }
@@ -145,6 +148,7 @@ static void learner_on_snap(struct zab *z, const struct zab_packet *packet)
         return;
     }
     z->learning.snap_chunks = true;
+    z->learning.zxid_snap = packet->zxid;
 }
 
 static void learner_on_snap_data(struct zab *z, const struct zab_packet *packet)
@@ -165,7 +169,7 @@ static void learner_on_snap_end(struct zab *z, const struct zab_packet *packet)
 {
     struct zab_output *item;
 
-    if (!z->learning.snap_chunks) {
+    if (!z->learning.snap_chunks || packet->zxid != z->learning.zxid_snap) {
         leave(z, "SNAP_END out of turn");
         return;
     }
@@ -267,7 +271,7 @@ static void learner_on_uptodate(struct zab *z, const struct zab_packet *packet)
 
 static void learner_on_inform(struct zab *z, const struct zab_packet *packet)
 {
-    if (z->learning.phase < LEARNING_SYNC || z->learning.snap_chunks || !append(z, packet)) {
+    if (z->learning.phase < LEARNING_SYNC || z->learning.snap_chunks || z->truncate_in_flight || !append(z, packet)) {
         leave(z, "INFORM does not follow this server's log");
         return;
     }
