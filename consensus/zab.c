@@ -30,8 +30,8 @@ struct zab *zab_new(const struct zab_config *config, const struct zab_recovered 
     z->sid = config->sid;
     z->observer = config->observer;
     z->peer_timeout_ms = config->peer_timeout_ms;
-    z->init_ms = config->init_limit * config->tick_ms;
-    z->sync_ms = config->sync_limit * config->tick_ms;
+    z->init_ms = (uint64_t)config->init_limit * config->tick_ms;
+    z->sync_ms = (uint64_t)config->sync_limit * config->tick_ms;
     z->window_bytes = config->window_bytes;
     for (i = 0; i < config->n_servers; i++) {
         if (config->servers[i].sid != z->sid) {

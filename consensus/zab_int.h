@@ -13,6 +13,8 @@
 #define ZAB_FINALIZE_MS 60
 /* Pings per peer timeout. */
 #define ZAB_PINGS_PER_TIMEOUT 4
+/* The last epoch there can be: one more would begin at 0 again. */
+#define ZAB_EPOCH_MAX (UINT32_MAX - 1)
 /* While it synchronizes a learner bears this many peer timeouts of silence: a snapshot may hold up the leader. */
 #define ZAB_SYNC_PATIENCE 5
 
@@ -113,8 +115,8 @@ struct zab {
     uint64_t sid;
     bool observer;
     uint32_t peer_timeout_ms;
-    uint32_t init_ms;
-    uint32_t sync_ms;
+    uint64_t init_ms;
+    uint64_t sync_ms;
     size_t window_bytes;
     struct zab_peer *peers; /* the others; unlisted observers are added as they come up */
     size_t n_peers;

@@ -53,6 +53,11 @@ static void check_discovery(struct zab *z)
             newest = p->accepted_epoch;
         }
     }
+    if (newest >= ZAB_EPOCH_MAX) {
+        zab_fatal(z, "this server has accepted the last epoch there can be: its file `epochs` is not what it wrote. "
+                     "Remove its data directory and let it synchronize again from the others");
+        return;
+    }
     z->leading.epoch = newest + 1;
     z->accepted_epoch = newest + 1;
     z->accepted_from = z->sid;
@@ -100,6 +105,10 @@ void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_
 {
     if (z->role == ZAB_FOLLOWING || z->role == ZAB_OBSERVING) {
         election_send_vote(z, p->sid);
+        return;
+    }
+    if (packet->epoch >= ZAB_EPOCH_MAX) {
+        zab_disconnect(z, p->sid, "it has accepted an epoch that cannot be");
         return;
     }
     p->join = packet->round;

@@ -61,6 +61,10 @@ static void learner_on_leaderinfo(struct zab *z, const struct zab_packet *packet
     if (z->learning.phase != LEARNING_DISCOVERY || packet->round != z->learning.join) {
         return;
     }
+    if (packet->epoch > ZAB_EPOCH_MAX) {
+        leave(z, "LEADERINFO with an epoch that cannot be");
+        return;
+    }
     z->learning.epoch = packet->epoch;
     if (packet->epoch == z->accepted_epoch && z->accepted_from == z->leader) {
         send_ackepoch(z); /* promised before; a leader uses an epoch once */

@@ -178,6 +178,65 @@ static void test_a_snapshot_that_ends_as_another(void **state)
     lone_release(&l);
 }
 
+static void test_an_epoch_that_cannot_be(void **state)
+{
+    struct zab_packet packet = {.type = ZAB_VOTE, .round = 1, .role = ZAB_LEADING, .vote = {.sid = LEADER, .epoch = 1}};
+    struct lone l;
+
+    (void)state;
+    lone_init(&l, 1);
+    lone_packet(&l, LEADER, &packet);
+    packet.type = ZAB_LEADERINFO;
+    packet.epoch = UINT32_MAX;
+    lone_packet(&l, LEADER, &packet);
+    assert_non_null(lone_find(&l, ZAB_OUT_DISCONNECT));
+    assert_null(lone_find(&l, ZAB_OUT_EPOCHS));
+    lone_release(&l);
+}
+
+/* Server 1 leads with the help of server 3, which has accepted `epoch`. */
+static void lone_lead(struct lone *l, uint32_t epoch)
+{
+    struct zab_packet packet = {.type = ZAB_VOTE, .round = 1, .role = ZAB_LOOKING, .vote = {.sid = 1, .epoch = 1}};
+    struct zab_input in = {.type = ZAB_IN_DEADLINE};
+
+    lone_init(l, 1);
+    lone_packet(l, LEADER, &packet);
+    l->now_ms = l->out.deadline_ms;
+    lone_step(l, &in);
+    packet.type = ZAB_FOLLOWERINFO;
+    packet.epoch = epoch;
+    lone_packet(l, LEADER, &packet);
+}
+
+static void test_a_learner_with_an_epoch_that_cannot_be(void **state)
+{
+    struct zab_info info;
+    struct lone l;
+
+    (void)state;
+    lone_lead(&l, UINT32_MAX);
+    zab_info(l.zab, &info);
+    assert_int_equal(info.role, ZAB_LEADING);
+    assert_non_null(lone_find(&l, ZAB_OUT_DISCONNECT));
+    assert_null(lone_find(&l, ZAB_OUT_EPOCHS));
+    lone_release(&l);
+}
+
+static void test_the_last_epoch(void **state)
+{
+    struct lone l;
+
+    (void)state;
+    lone_lead(&l, UINT32_MAX - 2);
+    assert_int_equal(lone_find(&l, ZAB_OUT_EPOCHS)->accepted_epoch, UINT32_MAX - 1);
+    lone_release(&l);
+    lone_lead(&l, UINT32_MAX - 1); /* there is none after this one */
+    assert_non_null(lone_find(&l, ZAB_OUT_DISCONNECT));
+    assert_null(lone_find(&l, ZAB_OUT_EPOCHS));
+    lone_release(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +244,9 @@ int main(void)
         cmocka_unit_test(test_snap_over_what_is_on_its_way_to_the_disk),
         cmocka_unit_test(test_two_snapshots),
         cmocka_unit_test(test_a_snapshot_that_ends_as_another),
+        cmocka_unit_test(test_an_epoch_that_cannot_be),
+        cmocka_unit_test(test_a_learner_with_an_epoch_that_cannot_be),
+        cmocka_unit_test(test_the_last_epoch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
