@@ -287,6 +287,9 @@ static void on_packet(struct zab *z, uint64_t from, const struct zab_packet *pac
     assert(p != NULL);
     assert(p->up);
     p->heard_ms = z->now_ms;
+    if (p->phase >= LEARNER_SYNCED) {
+        p->served_ms = z->now_ms;
+    }
     switch (packet->type) {
     case ZAB_VOTE:
         election_on_vote(z, p, packet);

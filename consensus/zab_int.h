@@ -71,6 +71,7 @@ struct zab_peer {
     bool participant;
     bool up;
     uint64_t heard_ms;
+    uint64_t served_ms; /* last heard of as a synchronized learner of ours */
 
     /* What its last VOTE said; round 0: nothing since it came up. */
     uint64_t round;

@@ -363,7 +363,20 @@ static uint64_t learner_expiry(const struct zab *z, const struct zab_peer *p)
     return silent;
 }
 
-/* The time a quorum was last heard from: the quorum-th newest, counting this one as now. */
+/*
+ * When was this participant last of use? An established leader commits by those that are synchronized: one that talks
+ * but does not get there is no quorum. Only who was never synchronized may take its time: without this leader it could
+ * not get any further, having no vote.
+ */
+static uint64_t counted_ms(const struct zab *z, const struct zab_peer *p)
+{
+    if (z->leading.phase < LEADER_BROADCAST || (p->virgin && p->phase >= LEARNER_SYNCING)) {
+        return p->heard_ms;
+    }
+    return p->served_ms;
+}
+
+/* The time a quorum was last there: the quorum-th newest, counting this one as now. */
 static uint64_t quorum_heard_ms(const struct zab *z)
 {
     size_t need = zab_quorum(z) - 1;
@@ -381,10 +394,10 @@ static uint64_t quorum_heard_ms(const struct zab *z)
             continue;
         }
         for (j = 0; j < z->n_peers; j++) {
-            n += z->peers[j].participant && z->peers[j].heard_ms >= z->peers[i].heard_ms;
+            n += z->peers[j].participant && counted_ms(z, &z->peers[j]) >= counted_ms(z, &z->peers[i]);
         }
-        if (n >= need && z->peers[i].heard_ms > best) {
-            best = z->peers[i].heard_ms;
+        if (n >= need && counted_ms(z, &z->peers[i]) > best) {
+            best = counted_ms(z, &z->peers[i]);
         }
     }
     return best;

@@ -158,6 +158,7 @@ void sync_on_ack_newleader(struct zab *z, struct zab_peer *p, const struct zab_p
     }
     p->zxid_acked = packet->zxid;
     p->virgin = false;
+    p->served_ms = z->now_ms;
     learner_set_phase(z, p, LEARNER_SYNCED);
     if (z->leading.phase == LEADER_BROADCAST) {
         send_uptodate(z, p);

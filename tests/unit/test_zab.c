@@ -246,6 +246,57 @@ static void test_a_silent_leader_is_replaced_and_steps_down(void **state)
     cluster_release(&c);
 }
 
+static void test_a_leader_without_synchronized_followers_steps_down(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 2);
+    cluster_crash(&c, 1);
+    cluster_node(&c, 1)->disk_stuck = true;
+    cluster_start(&c, 1); /* it joins and answers, but never acknowledges */
+    cluster_run(&c, 1500);
+    assert_false(cluster_node(&c, 3)->ready);
+    cluster_node(&c, 1)->disk_stuck = false;
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 3);
+    assert_int_equal(cluster_applied(&c, 1), zxid_make(1, 1));
+    cluster_release(&c);
+}
+
+static bool hold_ack_newleader(const struct cluster_message *m)
+{
+    return m->packet.type == ZAB_ACK_NEWLEADER;
+}
+
+static void test_a_leader_waits_for_who_has_no_vote(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 1);
+    cluster_wipe(&c, 1);
+    c.hold = hold_ack_newleader;
+    cluster_start(&c, 1);
+    cluster_settle(&c);
+    cluster_crash(&c, 2);
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 3); /* the two could not elect anyone */
+    c.hold = NULL;
+    cluster_submit(&c, 3, "b");
+    cluster_settle(&c);
+    assert_int_equal(cluster_applied(&c, 1), zxid_make(1, 2));
+    cluster_release(&c);
+}
+
 static void test_epoch_follows_the_history_to_disk(void **state)
 {
     struct cluster c;
@@ -334,6 +385,8 @@ int main(void)
         cmocka_unit_test(test_one_wiped_member_is_synchronized),
         cmocka_unit_test(test_an_ensemble_of_one_grows),
         cmocka_unit_test(test_a_silent_leader_is_replaced_and_steps_down),
+        cmocka_unit_test(test_a_leader_without_synchronized_followers_steps_down),
+        cmocka_unit_test(test_a_leader_waits_for_who_has_no_vote),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
         cmocka_unit_test(test_observer_is_informed_and_does_not_count),
         cmocka_unit_test(test_partition_heals),
