@@ -239,7 +239,7 @@ static bool vote_unseats(const struct zab *z, const struct zab_peer *p, const st
     if (p->sid != z->leader) {
         return false;
     }
-    return packet->role == ZAB_FOLLOWING || (packet->role == ZAB_LOOKING && packet->round > z->election.round);
+    return packet->role == ZAB_FOLLOWING || (packet->role == ZAB_LOOKING && packet->round > z->learning.round);
 }
 
 void election_on_vote(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
@@ -257,6 +257,9 @@ void election_on_vote(struct zab *z, struct zab_peer *p, const struct zab_packet
         return;
     }
     if (z->role != ZAB_LOOKING) {
+        if (packet->role == ZAB_LEADING && p->sid == z->leader) {
+            z->learning.round = 0; /* what it says in any round from here on, it says later */
+        }
         if (packet->role == ZAB_LOOKING) {
             election_send_vote(z, p->sid);
         }
@@ -267,6 +270,7 @@ void election_on_vote(struct zab *z, struct zab_peer *p, const struct zab_packet
     }
     if (packet->role == ZAB_LEADING && p->participant) {
         learner_start(z, p->sid);
+        z->learning.round = 0; /* it leads already, whatever round that was */
     } else if (packet->role == ZAB_LOOKING && p->participant && !z->observer) {
         on_looking_vote(z, p, packet);
     }

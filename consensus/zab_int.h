@@ -171,6 +171,7 @@ struct zab {
         enum learning_phase phase;
         uint64_t phase_ms;
         uint64_t join;
+        uint64_t round; /* a vote from the leader, looking in a later round, says that it gave up */
         uint32_t epoch;
         uint64_t zxid_newleader;
         uint64_t zxid_commit_seen; /* a COMMIT may arrive before UPTODATE (lesson 4) */

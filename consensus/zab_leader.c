@@ -120,6 +120,7 @@ void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_
     if (z->role != ZAB_LEADING) {
         return; /* it has decided a moment before us */
     }
+    p->role = p->participant ? ZAB_FOLLOWING : ZAB_OBSERVING; /* its vote does not count in elections to come */
     if (outpromised(z, p)) {
         zab_look(z);
     } else if (z->leading.phase >= LEADER_ACKEPOCH) {

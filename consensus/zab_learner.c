@@ -26,6 +26,7 @@ void learner_start(struct zab *z, uint64_t leader)
     assert(p != NULL);
     p->heard_ms = z->now_ms;
     z->learning.join++;
+    z->learning.round = z->election.round;
     z->learning.epoch = 0;
     z->learning.zxid_newleader = 0;
     z->learning.zxid_commit_seen = 0;

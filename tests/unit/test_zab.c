@@ -268,6 +268,31 @@ static void test_a_leader_without_synchronized_followers_steps_down(void **state
     cluster_release(&c);
 }
 
+static void test_a_leader_that_resigns_is_heard_in_any_round(void **state)
+{
+    struct cluster c;
+    int i;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_cut(&c, 1, 2, true);
+    cluster_cut(&c, 1, 3, true);
+    for (i = 0; i < 10; i++) {
+        cluster_resign(&c, 1); /* its election goes round after round */
+        cluster_settle(&c);
+    }
+    cluster_cut(&c, 1, 3, false);
+    cluster_run(&c, 100);
+    assert_true(cluster_node(&c, 1)->ready);
+    cluster_crash(&c, 2);
+    cluster_resign(&c, 3);
+    cluster_run(&c, 200); /* not a matter of time-outs */
+    assert_int_equal(cluster_leader(&c), 3);
+    assert_true(cluster_node(&c, 1)->ready);
+    cluster_release(&c);
+}
+
 static bool hold_ack_newleader(const struct cluster_message *m)
 {
     return m->packet.type == ZAB_ACK_NEWLEADER;
@@ -386,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_an_ensemble_of_one_grows),
         cmocka_unit_test(test_a_silent_leader_is_replaced_and_steps_down),
         cmocka_unit_test(test_a_leader_without_synchronized_followers_steps_down),
+        cmocka_unit_test(test_a_leader_that_resigns_is_heard_in_any_round),
         cmocka_unit_test(test_a_leader_waits_for_who_has_no_vote),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
         cmocka_unit_test(test_observer_is_informed_and_does_not_count),

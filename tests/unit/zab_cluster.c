@@ -466,6 +466,13 @@ void cluster_submit(struct cluster *c, uint64_t sid, const char *text)
     buf_unref(in.body);
 }
 
+void cluster_resign(struct cluster *c, uint64_t sid)
+{
+    struct zab_input in = {.type = ZAB_IN_RESIGN};
+
+    step(c, sid, &in);
+}
+
 uint64_t cluster_leader(const struct cluster *c)
 {
     uint64_t sid;

@@ -75,6 +75,7 @@ void cluster_crash(struct cluster *c, uint64_t sid);
 /* An empty dataDir. */
 void cluster_wipe(struct cluster *c, uint64_t sid);
 void cluster_cut(struct cluster *c, uint64_t a, uint64_t b, bool cut);
+void cluster_resign(struct cluster *c, uint64_t sid);
 /* Delivers and syncs until nothing moves without the clock. */
 void cluster_settle(struct cluster *c);
 /* Settles, then lets the clock run for `ms`, deadline by deadline. */
