@@ -71,12 +71,13 @@ SIM       := $(wildcard tests/sim/*.c)
 PURE      := $(wildcard consensus/zab*.c consensus/replica*.c consensus/packet*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SIM_MAIN  := $(if $(SIM),$(shell grep -lE '^int main\>' $(SIM)))
+LEAKS     := $(if $(findstring address,$(SANITIZE)),tests/leaks.c)
 FIXTURES  := $(filter-out $(UNITS),$(wildcard tests/unit/*.c))
 UNITS_FS        := $(call including,$(UNITS),fs)
 UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
-SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(wildcard tests/bench/*.c)
+SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(wildcard tests/bench/*.c) $(LEAKS)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs)
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim)
 
@@ -125,7 +126,7 @@ $(eval $(call archive,sim,$(filter-out $(SIM_MAIN),$(SIM))))
 
 link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
 
-$(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE))
+$(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS))
 	$(call say,LD,$@)
 	$(Q)$(link)
 $(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
@@ -191,7 +192,7 @@ format: | deps-lint
 	clang-format -i $$(find fs consensus store tests -name '*.[ch]')
 
 install: all
-	install -D -m 755 $(BUILD)/znodefs $(DESTDIR)$(PREFIX)/bin/znodefs
+	install -D -m 755 $(BUILD)/znodefs "$(DESTDIR)$(PREFIX)/bin/znodefs"
 
 clean:
 	@mount-helpers/ensemble stop
