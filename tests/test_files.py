@@ -669,3 +669,111 @@ def test_listing_while_others_create_and_delete(shared):
         for churner in churners:
             churner.kill()
             churner.wait(30)
+
+
+# ---- mount options ----
+
+def test_sync_mount(make_ensemble):
+    """Every write is its own transaction."""
+    peer = make_ensemble(1, options=("sync",))[1]
+    shell(f"cd {peer.mount} && echo old > f && {{ echo a; head f > seen; echo b; }} > f")
+    assert peer.read("f") == "a\nb\n"
+    assert peer.read("seen") == "a\n"
+    shell(f"cd {peer.mount} && : > f")
+    assert peer.read("f") == ""
+
+
+def test_read_only_mount(make_ensemble):
+    peer = make_ensemble(1)[1]
+    shell(f"cd {peer.mount} && echo x > f")
+    peer.restart("ro")
+    wait_until(lambda: peer.read("f") == "x\n", 10, "the file")
+    for argv in (("touch", peer.path("f")), ("mkdir", peer.path("d")), ("rm", "-f", peer.path("f"))):
+        assert "Read-only file system" in run(*argv, check=False).stderr
+    assert peer.status()["state"] == "leading"
+
+
+# ---- odds and ends that programs do ----
+
+def test_mappings(shared):
+    """Private ones show the contents; shared writable ones can't be published whole and are refused."""
+    shared[1].write("mapped", LONG)
+    python("""import errno, mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+size = os.fstat(fd).st_size
+private = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE)
+assert private[:] == open(sys.argv[2], "rb").read()
+private[0:1] = b"X"
+try:
+    mmap.mmap(fd, size, flags=mmap.MAP_SHARED)
+except OSError as error:
+    assert error.errno == errno.ENODEV, error
+else:
+    assert False
+""", shared[1].path("mapped"), shared[1].path("mapped"))
+    assert shared[1].read("mapped") == LONG
+
+
+def test_two_descriptors_of_one_process(shared, held):
+    """Two open files of one file, by one process: each draft is published, the one closed last wins."""
+    shared[1].write("two", OLD)
+    writer = held()
+    path = shared[1].path("two")
+    assert writer.do(f"a = os.open({path!r}, os.O_WRONLY | os.O_TRUNC); b = os.open({path!r}, os.O_WRONLY)") == 0
+    assert writer.do("os.write(a, b'first'); os.pwrite(b, b'SECOND', 0)") == 0
+    assert writer.do("os.close(a)") == 0
+    assert shared[1].read("two") == "first"
+    assert writer.do("os.close(b)") == 0
+    assert shared[1].read("two") == "SECOND"
+    assert version(shared[1], "two") == 3
+
+
+def test_fork_and_close(shared, held):
+    """A child's close of what it inherited publishes nothing; nor does a thread's end."""
+    writer = held()
+    path = shared[1].path("forked")
+    shared[1].write("forked", OLD)
+    assert writer.do(f"fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC); os.write(fd, b'half')") == 0
+    assert writer.do("pid = os.fork(); (os.close(fd), os._exit(0)) if pid == 0 else os.waitpid(pid, 0)") == 0
+    assert shared[1].read("forked") == OLD
+    assert writer.do("import threading; t = threading.Thread(target=os.write, args=(fd, b' whole')); "
+                     "t.start(); t.join()") == 0
+    assert shared[1].read("forked") == OLD
+    assert writer.do("os.close(fd)") == 0
+    assert shared[1].read("forked") == "half whole"
+
+
+def test_thread_opens(shared, held):
+    """The opener is the process: a file that one thread opened and another closes is published at that close."""
+    writer = held()
+    path = shared[1].path("threads")
+    assert writer.do("import threading") == 0
+    assert writer.do("exec('def run(f, *a):\\n t = threading.Thread(target=f, args=a); t.start(); t.join()')") == 0
+    assert writer.do(f"fds = []; run(lambda: fds.append(os.open({path!r}, os.O_WRONLY | os.O_CREAT)))") == 0
+    assert writer.do("run(os.write, fds[0], b'by a thread')") == 0
+    assert shared[1].read("threads") == ""
+    assert writer.do("run(os.close, fds[0])") == 0
+    assert shared[1].read("threads") == "by a thread"
+    assert version(shared[1], "threads") == 1
+
+
+def test_descriptor_passed_on(shared):
+    """Sent through a socket, the opener's own closed: what the other writes is published when it closes."""
+    shared[1].write("passed", OLD)
+    python("""import os, socket, sys
+a, b = socket.socketpair()
+if os.fork() == 0:
+    a.close()
+    fds = socket.recv_fds(b, 1, 1)[1]
+    b.recv(1)
+    os.write(fds[0], b"by the other")
+    os.close(fds[0])
+    os._exit(0)
+b.close()
+fd = os.open(sys.argv[1], os.O_WRONLY)
+socket.send_fds(a, [b"x"], [fd])
+os.close(fd)
+a.send(b"x")
+assert os.wait()[1] == 0
+""", shared[1].path("passed"))
+    wait_until(lambda: shared[1].read("passed") == "by the other\n", SEEN_DEADLINE, "the other's draft")

@@ -148,9 +148,13 @@ def test_the_end_of_a_mount_in_use(make_ensemble):
                                "fd = os.open('held', os.O_WRONLY | os.O_CREAT)\nos.write(fd, b'half')\n"
                                "print(flush=True)\nsys.stdin.read()\nos.close(fd)", peer.mount],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout.readline()
-    peer.stop()
-    holder.stdin.close()
-    wait_all([holder])
+    try:
+        assert holder.stdout.readline()
+        peer.stop()
+        holder.stdin.close()
+        wait_all([holder])
+    finally:
+        holder.kill()
+        holder.wait(DEADLINE)
     peer.start()
     wait_until(lambda: peer.read("held") == "", DEADLINE, "the file, as it was before the draft")
