@@ -136,9 +136,10 @@ static int apply_ensemble(struct apply *a)
     return 0;
 }
 
+/* Never asked for under a session: one transaction uses one session only, which is what orders their list. */
 static int apply_session_open(struct apply *a)
 {
-    if (a->op->ino == 0) {
+    if (a->op->ino == 0 || a->txn->request.session != 0) {
         return -EINVAL;
     }
     session_open(&a->s->sessions, a->op->ino, a->op->id, a->zxid);
