@@ -196,4 +196,5 @@ install: all
 
 clean:
 	@mount-helpers/ensemble stop
-	rm -rf build compile_commands.json
+	rm -rf build compile_commands.json tests/.pytest_cache .pytest_cache $$(find tests -name __pycache__)
+	@[ ! -e run/data ] || echo 'run/ still holds what was written to the mounts; to delete that too: rm -r run'
