@@ -14,6 +14,8 @@
 /* A replica whose callbacks keep asking for more lets the loop poll its descriptors in between. */
 #define FLUSH_ROUNDS 8
 #define LOG_TEXT_MAX 1024
+/* How many peer timeouts a host may be silent before a connection to it is given up. */
+#define PATIENCE 5
 
 void peer_log(struct peer *p, const char *format, ...)
 {
@@ -189,12 +191,19 @@ static int open_replica(struct peer *p, const struct peer_config *config, struct
     return 0;
 }
 
+/* A connection may be silent as long as the most patient user of it (zab, while it synchronizes a learner). */
+static uint32_t silent_ms(uint32_t peer_timeout_ms)
+{
+    return peer_timeout_ms < TRANSPORT_SILENT_MS_MAX / PATIENCE ? peer_timeout_ms * PATIENCE : TRANSPORT_SILENT_MS_MAX;
+}
+
 static int open_transport(struct peer *p, const struct peer_config *config, struct error *err)
 {
     struct transport_callbacks cb = peer_transport_callbacks(p);
     struct transport_config transport = config->transport;
 
     transport.nonce = peer_random();
+    transport.silent_ms = silent_ms(config->replica.zab.peer_timeout_ms);
     return transport_start(p->loop, &transport, &cb, &p->transport, err);
 }
 

@@ -109,6 +109,8 @@ static struct transport *transport_new(uv_loop_t *loop, const struct transport_c
     t->observer = config->observer;
     t->nonce = config->nonce;
     t->queue_bytes_max = config->queue_bytes_max != 0 ? config->queue_bytes_max : TRANSPORT_QUEUE_BYTES_DEFAULT;
+    assert(config->silent_ms <= TRANSPORT_SILENT_MS_MAX);
+    t->silent_ms = config->silent_ms != 0 ? config->silent_ms : TRANSPORT_SILENT_MS_DEFAULT;
     t->cb = *cb;
     rv = uv_tcp_init(loop, &t->listener);
     assert(rv == 0);

@@ -19,6 +19,10 @@ struct transport;
 
 #define TRANSPORT_QUEUE_BYTES_DEFAULT ((size_t)256 * 1024 * 1024)
 
+/* How long the other end may owe acknowledgements of TCP. */
+#define TRANSPORT_SILENT_MS_DEFAULT 5000u
+#define TRANSPORT_SILENT_MS_MAX     3600000u
+
 struct transport_peer {
     uint64_t sid;
     const char *host; /* name or address, as configured */
@@ -36,6 +40,9 @@ struct transport_config {
     size_t n_peers;
     /* A peer that lets more pile up is disconnected; SNAP_DATA does not count. 0: TRANSPORT_QUEUE_BYTES_DEFAULT. */
     size_t queue_bytes_max;
+    /* A connection whose other end does not even answer as a host for so long is given up. 0:
+     * TRANSPORT_SILENT_MS_DEFAULT. */
+    uint32_t silent_ms;
 };
 
 /* Called on the loop; up, down and packet never from within the functions below, and not after transport_stop().

@@ -123,6 +123,7 @@ struct transport {
     bool observer;
     uint64_t nonce;
     size_t queue_bytes_max;
+    uint32_t silent_ms;
     struct transport_callbacks cb;
     struct transport_stats stats;
     struct log_limiter limiter;

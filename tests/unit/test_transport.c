@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -220,6 +221,7 @@ struct plan {
     size_t n;
     unsigned observers; /* bit i: node i */
     size_t queue_bytes_max;
+    uint32_t silent_ms;
     const char *host; /* NULL: 127.0.0.1 */
 };
 
@@ -235,6 +237,7 @@ static int node_try_start(struct world *w, size_t index, const struct plan *plan
         .listen_port = n->port,
         .peers = peers,
         .queue_bytes_max = plan->queue_bytes_max,
+        .silent_ms = plan->silent_ms,
     };
     struct transport_callbacks cb = {on_up, on_down, on_packet, on_ensemble, on_log, n};
     size_t i;
@@ -498,6 +501,46 @@ static void test_who_does_not_read_is_dropped(void **state)
     assert_int_equal(count_lines(a->log, "it does not read"), 1);
     assert_int_equal(close(fd), 0);
     buf_unref(body);
+}
+
+/* From here on the socket is deaf: nothing that comes for it is taken or answered, as if its host had lost power. */
+static void stranger_goes_deaf(int fd)
+{
+    struct sock_filter drop = {.code = BPF_RET | BPF_K, .k = 0};
+    struct sock_fprog program = {.len = 1, .filter = &drop};
+
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+}
+
+static void check_host_dies(struct world *w, bool idle)
+{
+    const struct plan plan = {.n = 2, .silent_ms = 500};
+    struct packet_greeting g = {.sid = 2, .sid_to = 1, .nonce = 5};
+    struct node *a = &w->nodes[0];
+    int fd;
+
+    node_start(w, 0, &plan);
+    fd = stranger_connect(a);
+    stranger_greet(fd, &g);
+    run_until(w, a->ups == 1);
+    stranger_goes_deaf(fd);
+    if (!idle) {
+        node_send(a, 2, 0, NULL);
+        node_flush(a);
+    }
+    run_until(w, a->downs == 1);
+    assert_int_equal(count_lines(a->log, "connection lost"), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+static void test_a_host_that_dies_is_noticed(void **state)
+{
+    check_host_dies(*state, false);
+}
+
+static void test_a_host_that_dies_in_silence_is_noticed(void **state)
+{
+    check_host_dies(*state, true);
 }
 
 /* A snapshot comes in one go, however large, and what follows it is not dropped for it. */
@@ -901,6 +944,8 @@ int main(void)
         TEST(test_packets_keep_their_order),
         TEST(test_large_packets_both_ways),
         TEST(test_who_does_not_read_is_dropped),
+        TEST(test_a_host_that_dies_is_noticed),
+        TEST(test_a_host_that_dies_in_silence_is_noticed),
         TEST(test_snapshot_is_not_too_much),
         TEST(test_disconnect_then_dialled_again),
         TEST(test_listening_end_restarts),
