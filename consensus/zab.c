@@ -321,7 +321,7 @@ static void on_log_synced(struct zab *z, uint64_t zxid)
     assert(zxid <= zab_log_last(&z->log));
     z->zxid_synced = zxid;
     if (z->role == ZAB_LEADING) {
-        leader_try_commit(z);
+        leader_on_log_synced(z);
     } else if (is_learning(z)) {
         learner_on_log_synced(z);
     }

@@ -165,6 +165,7 @@ struct zab {
         uint64_t zxid_start; /* the end of the history it began with */
         bool self_synced;    /* its own current epoch is on disk */
         uint64_t ping_ms;    /* next */
+        uint64_t lag_ms;     /* since when our own disk owes syncs without any progress; 0: it owes none */
     } leading;
 
     struct {
@@ -217,6 +218,7 @@ void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_pack
 void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_request(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_epochs_synced(struct zab *z);
+void leader_on_log_synced(struct zab *z);
 void leader_on_submit(struct zab *z, struct buf *body);
 void leader_try_commit(struct zab *z);
 void leader_on_deadline(struct zab *z);

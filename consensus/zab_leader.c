@@ -234,6 +234,12 @@ static uint64_t quorum_zxid(const struct zab *z)
     return best;
 }
 
+void leader_on_log_synced(struct zab *z)
+{
+    z->leading.lag_ms = z->zxid_synced == zab_log_last(&z->log) ? 0 : z->now_ms;
+    leader_try_commit(z);
+}
+
 static void send_commit(struct zab *z, uint64_t to)
 {
     struct zab_packet *packet = zab_send(z, to, ZAB_COMMIT, z->zxid_committed);
@@ -318,6 +324,7 @@ void leader_on_submit(struct zab *z, struct buf *body)
     entry.body = body;
     zab_log_append(&z->log, &entry);
     zab_emit_append(z, &entry);
+    z->leading.lag_ms = z->leading.lag_ms == 0 ? z->now_ms : z->leading.lag_ms;
     for (i = 0; i < z->n_peers; i++) {
         struct zab_peer *p = &z->peers[i];
 
@@ -413,6 +420,10 @@ static uint64_t resign_ms(const struct zab *z)
 
     if (zab_quorum(z) == 1) {
         return UINT64_MAX;
+    }
+    /* The others commit without its disk, but what it can't drop from memory before it is synced only grows. */
+    if (z->leading.lag_ms != 0 && z->leading.lag_ms + z->sync_ms < due) {
+        due = z->leading.lag_ms + z->sync_ms;
     }
     if (z->leading.phase == LEADER_SYNC) {
         due += (uint64_t)z->peer_timeout_ms * (ZAB_SYNC_PATIENCE - 1);

@@ -322,6 +322,27 @@ static void test_a_leader_waits_for_who_has_no_vote(void **state)
     cluster_release(&c);
 }
 
+static void test_a_leader_whose_disk_hangs_steps_down(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_node(&c, 3)->disk_stuck = true;
+    cluster_submit(&c, 3, "a");
+    cluster_run(&c, 9000);
+    assert_int_equal(cluster_leader(&c), 3); /* the others' disks are a quorum */
+    assert_int_equal(cluster_applied(&c, 3), zxid_make(1, 1));
+    cluster_run(&c, 3000); /* syncLimit, and then the followers' peerTimeout */
+    assert_int_equal(cluster_leader(&c), 2);
+    cluster_node(&c, 3)->disk_stuck = false;
+    cluster_run(&c, 2000);
+    assert_all_at(&c, zxid_make(1, 1));
+    assert_true(cluster_node(&c, 3)->ready);
+    cluster_release(&c);
+}
+
 static void test_epoch_follows_the_history_to_disk(void **state)
 {
     struct cluster c;
@@ -413,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_without_synchronized_followers_steps_down),
         cmocka_unit_test(test_a_leader_that_resigns_is_heard_in_any_round),
         cmocka_unit_test(test_a_leader_waits_for_who_has_no_vote),
+        cmocka_unit_test(test_a_leader_whose_disk_hangs_steps_down),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
         cmocka_unit_test(test_observer_is_informed_and_does_not_count),
         cmocka_unit_test(test_partition_heals),
