@@ -41,6 +41,13 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     }
 }
 
+/* An open(2) that a signal ended after its OPEN was answered: nobody got a descriptor, or closing it would have sent a
+ * FLUSH, and so nobody meant the file to be empty. */
+static bool open_was_given_up(const struct handle *h)
+{
+    return !h->lock_owner_known && h->draft->n_ranges == 0;
+}
+
 /* What is left of the draft is published; requests on the file that come later wait for that (rule 4). */
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -52,7 +59,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     h = handle_of(fi);
-    if (h->draft != NULL && h->failed == 0) {
+    if (h->draft != NULL && h->failed == 0 && !open_was_given_up(h)) {
         publish(m, h, NULL, PUBLISH_RELEASE, 0);
     }
     handle_free(&m->inodes, h);
