@@ -61,6 +61,7 @@ static void check_discovery(struct zab *z)
     z->leading.epoch = newest + 1;
     z->accepted_epoch = newest + 1;
     z->accepted_from = z->sid;
+    z->leading.lag_ms = z->now_ms;
     set_leader_phase(z, LEADER_PROMISE);
     zab_emit_epochs(z);
 }
@@ -141,6 +142,7 @@ static void check_ackepoch(struct zab *z)
     z->leading.zxid_start = zab_log_last(&z->log);
     z->current_epoch = z->leading.epoch;
     z->sole = z->sole || z->n_participants == 1;
+    z->leading.lag_ms = z->now_ms;
     set_leader_phase(z, LEADER_SYNC);
     zab_emit_epochs(z);
     for (i = 0; i < z->n_peers; i++) {
@@ -157,6 +159,7 @@ void leader_on_epochs_synced(struct zab *z)
     if (z->epochs_in_flight > 0) {
         return;
     }
+    z->leading.lag_ms = 0; /* nothing is logged before the epoch is established */
     if (z->leading.phase == LEADER_PROMISE) {
         set_leader_phase(z, LEADER_ACKEPOCH);
         for (i = 0; i < z->n_peers; i++) {
@@ -411,6 +414,19 @@ static uint64_t quorum_heard_ms(const struct zab *z)
     return best;
 }
 
+/* Until when its own disk may hang. Before the epoch is established everybody waits for it; later the others commit
+ * without it, but what can't be dropped from memory before it is synced only grows. */
+static uint64_t disk_due_ms(const struct zab *z)
+{
+    if (z->leading.lag_ms == 0) {
+        return UINT64_MAX;
+    }
+    if (z->leading.phase == LEADER_BROADCAST) {
+        return z->leading.lag_ms + z->sync_ms;
+    }
+    return z->leading.lag_ms + (uint64_t)z->peer_timeout_ms * ZAB_SYNC_PATIENCE;
+}
+
 /* When this leader must step down unless it hears more (lesson 15). */
 static uint64_t resign_ms(const struct zab *z)
 {
@@ -421,12 +437,11 @@ static uint64_t resign_ms(const struct zab *z)
     if (zab_quorum(z) == 1) {
         return UINT64_MAX;
     }
-    /* The others commit without its disk, but what it can't drop from memory before it is synced only grows. */
-    if (z->leading.lag_ms != 0 && z->leading.lag_ms + z->sync_ms < due) {
-        due = z->leading.lag_ms + z->sync_ms;
-    }
     if (z->leading.phase == LEADER_SYNC) {
         due += (uint64_t)z->peer_timeout_ms * (ZAB_SYNC_PATIENCE - 1);
+    }
+    if (disk_due_ms(z) < due) {
+        due = disk_due_ms(z);
     }
     if (z->leading.phase == LEADER_DISCOVERY) {
         phase_due = z->leading.phase_ms + z->peer_timeout_ms;

@@ -141,6 +141,7 @@ void sync_check(struct zab *z)
          * before a quorum was synchronized would leave nobody who may vote. */
         z->sole = false;
         z->leading.self_synced = false;
+        z->leading.lag_ms = z->now_ms;
         zab_emit_epochs(z);
         return;
     }
