@@ -154,10 +154,11 @@ static void carry_check_digest(struct replica *r, uint64_t zxid, uint64_t digest
     replica_fail(
         r,
         "the tree at zxid 0x%llx has the digest %016llx here and %016llx at server %llu: this server's disk or "
-        "memory has changed what was agreed on. Move dataDir/znodefs of this server (%llu) away and start it "
-        "again: it synchronizes from the others",
+        "memory has changed what was agreed on, or that one's has. If other servers end with this too, it is server "
+        "%llu's: move that one's dataDir/znodefs away and start all again; if not, move away this server's (%llu), and "
+        "it synchronizes from the others",
         (unsigned long long)zxid, (unsigned long long)ours, (unsigned long long)digest, (unsigned long long)r->leader,
-        (unsigned long long)r->config.zab.sid);
+        (unsigned long long)r->leader, (unsigned long long)r->config.zab.sid);
 }
 
 static void carry(struct replica *r, const struct zab_output *o)
@@ -228,7 +229,7 @@ static struct buf *stamp(struct replica *r, const struct buf *request)
     int64_t time_ns = r->env.wall_ns(r->env.arg);
 
     if (time_ns <= r->time_ns) {
-        time_ns = r->time_ns + 1;
+        time_ns = r->time_ns == INT64_MAX ? INT64_MAX : r->time_ns + 1;
     }
     r->time_ns = time_ns;
     return txn_encode(time_ns, r->config.data_max, request->bytes, request->len);
