@@ -153,14 +153,14 @@ bool opener_is(const struct opener *o, pid_t pid)
 }
 
 /* "36 35 98:0 /root /mountpoint ...": whether the mount `mnt_id`, as the process sees it, is on `dev`. */
-static bool mount_is_on(pid_t tgid, uint64_t mnt_id, uint64_t dev)
+static bool mount_is_on(pid_t pid, uint64_t mnt_id, uint64_t dev)
 {
     char path[64];
     char *line = NULL;
     size_t cap = 0;
     bool same = false;
     FILE *f;
-    int n = snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)tgid);
+    int n = snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
 
     if (n < 0 || (size_t)n >= sizeof(path)) {
         return true;
@@ -184,7 +184,7 @@ static bool mount_is_on(pid_t tgid, uint64_t mnt_id, uint64_t dev)
     return same;
 }
 
-static bool fd_is_writable_of(int dir_fd, const char *name, const struct opener *o, uint64_t dev, uint64_t ino)
+static bool fd_is_writable_of(int dir_fd, const char *name, pid_t pid, uint64_t dev, uint64_t ino)
 {
     char text[PROC_TEXT_MAX];
     uint64_t flags;
@@ -198,16 +198,16 @@ static bool fd_is_writable_of(int dir_fd, const char *name, const struct opener 
     if (fd_ino != ino || (flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0) {
         return false;
     }
-    return mount_is_on(o->tgid, mnt_id, dev);
+    return mount_is_on(pid, mnt_id, dev);
 }
 
-int opener_writable_fds(const struct opener *o, uint64_t dev, uint64_t ino)
+int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino)
 {
     char path[64];
     struct dirent *entry;
     int found = 0;
     DIR *dir;
-    int n = snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)o->tgid);
+    int n = snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
 
     if (n < 0 || (size_t)n >= sizeof(path)) {
         return -ENAMETOOLONG;
@@ -218,7 +218,7 @@ int opener_writable_fds(const struct opener *o, uint64_t dev, uint64_t ino)
     }
     errno = 0;
     while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.' && fd_is_writable_of(dirfd(dir), entry->d_name, o, dev, ino)) {
+        if (entry->d_name[0] != '.' && fd_is_writable_of(dirfd(dir), entry->d_name, pid, dev, ino)) {
             found++;
         }
         errno = 0;

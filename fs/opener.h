@@ -23,9 +23,10 @@ void opener_of(pid_t pid, struct opener *ret_opener);
 /* Whether the thread `pid` belongs to `o`. */
 bool opener_is(const struct opener *o, pid_t pid);
 
-/* How many writable descriptors of the inode `ino` on the device `dev` (as in st_dev) the process has. Negative errno
- * when /proc does not tell (-EACCES for another user's process). */
-int opener_writable_fds(const struct opener *o, uint64_t dev, uint64_t ino);
+/* How many writable descriptors of the inode `ino` on the device `dev` (as in st_dev) the thread's process has. The
+ * thread that asks, because the main thread may have ended before the others: then it shows none. Negative errno when
+ * /proc does not tell (-EACCES for another user's process). */
+int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino);
 
 /* The thread is on its way out because a signal killed it. */
 bool opener_killed(pid_t pid);

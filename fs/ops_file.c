@@ -276,7 +276,7 @@ static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t p
     if (!opener_is(&h->opener, pid)) {
         return false;
     }
-    fds = opener_writable_fds(&h->opener, m->dev, h->inode->ino);
+    fds = opener_writable_fds(pid, m->dev, h->inode->ino);
     return fds < 0 ? h->lock_owner == lock_owner : fds == 0;
 }
 

@@ -757,6 +757,33 @@ def test_thread_opens(shared, held):
     assert version(shared[1], "threads") == 1
 
 
+def test_main_thread_ends_first(shared):
+    """Of a process whose main thread has ended, /proc shows no descriptors but by the threads that are left."""
+    shared[1].write("headless", OLD)
+    python("""import ctypes, os, sys, threading
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)
+other = os.dup(fd)
+def seen():
+    with open(sys.argv[1]) as file:
+        return file.read()
+def go():
+    try:
+        while ") Z" not in open(f"/proc/self/task/{os.getpid()}/stat").read():
+            pass
+        os.write(fd, b"half")
+        os.close(other)
+        assert seen() == sys.argv[2], seen()
+        os.write(fd, b" whole")
+        os.close(fd)
+        assert seen() == "half whole", seen()
+        os._exit(0)
+    finally:
+        os._exit(1)
+threading.Thread(target=go).start()
+ctypes.CDLL(None).syscall(93 if os.uname().machine == "aarch64" else 60, 0)  # exit(2) of this thread alone
+""", shared[1].path("headless"), OLD)
+
+
 def test_descriptor_passed_on(shared):
     """Sent through a socket, the opener's own closed: what the other writes is published when it closes."""
     shared[1].write("passed", OLD)
