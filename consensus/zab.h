@@ -57,7 +57,7 @@ enum zab_packet_type {
     ZAB_PACKET_TYPE_COUNT
 };
 
-/* A candidate, ordered by (not virgin, epoch, zxid, sid). */
+/* A candidate, ordered by (not virgin, epoch, sole, zxid, sid). */
 struct zab_vote {
     uint64_t sid;
     uint64_t zxid;

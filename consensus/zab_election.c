@@ -22,6 +22,9 @@ static bool vote_better(const struct zab_vote *a, const struct zab_vote *b)
     if (a->epoch != b->epoch) {
         return a->epoch > b->epoch;
     }
+    if (a->sole != b->sole) {
+        return a->sole; /* the others of its epoch have a part of its history, and none of its power over virgins */
+    }
     if (a->zxid != b->zxid) {
         return a->zxid > b->zxid;
     }

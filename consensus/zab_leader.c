@@ -131,11 +131,22 @@ void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_
     }
 }
 
-/* ACKEPOCH from a quorum: our history is the newest of theirs, so it is the epoch's initial history. */
-static void check_ackepoch(struct zab *z)
+/* Brings those to our history who have promised. What grows from an ensemble of one has its own epoch on disk first: a
+ * learner that was ahead of it would be preferred, and have no quorum, for only `sole` makes virgins count. */
+static void sync_promised(struct zab *z)
 {
     size_t i;
 
+    for (i = 0; i < z->n_peers && (!z->sole || z->leading.self_synced); i++) {
+        if (z->peers[i].phase == LEARNER_PROMISED) {
+            sync_learner(z, &z->peers[i]);
+        }
+    }
+}
+
+/* ACKEPOCH from a quorum: our history is the newest of theirs, so it is the epoch's initial history. */
+static void check_ackepoch(struct zab *z)
+{
     if (z->leading.phase != LEADER_ACKEPOCH || !have_quorum(z, LEARNER_PROMISED)) {
         return;
     }
@@ -145,11 +156,7 @@ static void check_ackepoch(struct zab *z)
     z->leading.lag_ms = z->now_ms;
     set_leader_phase(z, LEADER_SYNC);
     zab_emit_epochs(z);
-    for (i = 0; i < z->n_peers; i++) {
-        if (z->peers[i].phase == LEARNER_PROMISED) {
-            sync_learner(z, &z->peers[i]);
-        }
-    }
+    sync_promised(z);
 }
 
 void leader_on_epochs_synced(struct zab *z)
@@ -170,6 +177,7 @@ void leader_on_epochs_synced(struct zab *z)
         check_ackepoch(z);
     } else if (z->leading.phase == LEADER_SYNC) {
         z->leading.self_synced = true;
+        sync_promised(z);
         sync_check(z);
     }
 }
@@ -201,7 +209,7 @@ void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_pack
             check_ackepoch(z);
         }
     } else {
-        sync_learner(z, p);
+        sync_promised(z);
     }
 }
 

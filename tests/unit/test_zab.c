@@ -196,30 +196,99 @@ static void test_one_wiped_member_is_synchronized(void **state)
     cluster_release(&c);
 }
 
-static void test_an_ensemble_of_one_grows(void **state)
+/* What server 1 did alone, now as one of `n`. */
+static void grow(struct cluster *c, size_t n)
 {
     struct cluster one;
-    struct cluster c;
     struct cluster_node *node;
 
-    (void)state;
     cluster_init(&one, 1, 0);
     start_all(&one);
     cluster_submit(&one, 1, "a");
     cluster_settle(&one);
     assert_int_equal(cluster_applied(&one, 1), zxid_make(1, 1));
-    cluster_init(&c, 3, 0);
-    node = cluster_node(&c, 1);
+    cluster_init(c, n, 0);
+    node = cluster_node(c, 1);
     node->epochs = cluster_node(&one, 1)->epochs;
     node->log = cluster_node(&one, 1)->log;
     node->n_log = 1;
     cluster_node(&one, 1)->log = NULL;
     cluster_node(&one, 1)->n_log = 0;
+    cluster_release(&one);
+}
+
+static void test_an_ensemble_of_one_grows(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    grow(&c, 3);
     start_all(&c);
     assert_int_equal(cluster_leader(&c), 1);
     assert_all_at(&c, zxid_make(1, 1));
-    assert_false(node->epochs.sole);
-    cluster_release(&one);
+    assert_false(cluster_node(&c, 1)->epochs.sole);
+    cluster_release(&c);
+}
+
+static bool hold_ackepoch(const struct cluster_message *m)
+{
+    return m->packet.type == ZAB_ACKEPOCH;
+}
+
+static bool hold_most_newleaders(const struct cluster_message *m)
+{
+    return m->packet.type == ZAB_NEWLEADER && m->to != 2;
+}
+
+/* It dies when one of the new ones is synchronized: that one has a vote then, but only with it are they a quorum. */
+static void test_an_ensemble_of_one_grows_again(void **state)
+{
+    struct cluster c;
+    uint64_t sid;
+
+    (void)state;
+    grow(&c, 5);
+    c.hold = hold_most_newleaders;
+    for (sid = 1; sid <= 5; sid++) {
+        cluster_start(&c, sid);
+    }
+    cluster_run(&c, 100);
+    assert_int_equal(cluster_node(&c, 2)->epochs.current_epoch, 2);
+    assert_int_equal(cluster_node(&c, 3)->epochs.current_epoch, 0);
+    cluster_crash(&c, 1);
+    c.hold = NULL;
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 0);
+    cluster_start(&c, 1);
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 1);
+    assert_all_at(&c, zxid_make(1, 1));
+    cluster_release(&c);
+}
+
+/* And it dies before its own epoch is on its disk. */
+static void test_an_ensemble_of_one_grows_with_a_slow_disk(void **state)
+{
+    struct cluster c;
+    uint64_t sid;
+
+    (void)state;
+    grow(&c, 5);
+    c.hold = hold_ackepoch;
+    for (sid = 1; sid <= 5; sid++) {
+        cluster_start(&c, sid);
+    }
+    cluster_run(&c, 100);
+    cluster_node(&c, 1)->disk_stuck = true;
+    c.hold = hold_most_newleaders;
+    cluster_run(&c, 100);
+    cluster_crash(&c, 1);
+    cluster_node(&c, 1)->disk_stuck = false;
+    c.hold = NULL;
+    cluster_start(&c, 1);
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 1);
+    assert_all_at(&c, zxid_make(1, 1));
     cluster_release(&c);
 }
 
@@ -448,6 +517,8 @@ int main(void)
         cmocka_unit_test(test_wiped_members_do_not_outvote),
         cmocka_unit_test(test_one_wiped_member_is_synchronized),
         cmocka_unit_test(test_an_ensemble_of_one_grows),
+        cmocka_unit_test(test_an_ensemble_of_one_grows_again),
+        cmocka_unit_test(test_an_ensemble_of_one_grows_with_a_slow_disk),
         cmocka_unit_test(test_a_silent_leader_is_replaced_and_steps_down),
         cmocka_unit_test(test_a_leader_without_synchronized_followers_steps_down),
         cmocka_unit_test(test_a_leader_that_resigns_is_heard_in_any_round),
