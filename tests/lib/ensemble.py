@@ -23,7 +23,6 @@ ENVIRONMENT = dict(
     os.environ,
     ASAN_OPTIONS=f"exitcode={SANITIZER_EXIT}:abort_on_error=0",
     UBSAN_OPTIONS=f"exitcode={SANITIZER_EXIT}:print_stacktrace=1",
-    LSAN_OPTIONS=f"suppressions={os.path.join(ROOT, 'tests', 'lib', 'lsan.supp')}:print_suppressions=0",
 )
 SUSPICIOUS = re.compile(r"Sanitizer|runtime error|[Aa]ssertion|panic|double free|corrupted|stack smashing")
 
