@@ -19,7 +19,8 @@
 /*
  * A process in execve(2) holds its exec_update_lock while it closes descriptors, and so while its FLUSH waits for us.
  * Reading its /proc/PID/stat waits for that lock: daemon and process would wait for each other for ever (tried).
- * status, fd and fdinfo are free of it, and identity comes from the pidfd.
+ * Reading the links in /proc/PID/fd waits for it too (tried). status and fdinfo are free of it, and identity comes
+ * from the pidfd.
  */
 
 static int text_read(int dir_fd, const char *path, char *text, size_t size)
@@ -184,14 +185,14 @@ static bool mount_is_on(pid_t pid, uint64_t mnt_id, uint64_t dev)
     return same;
 }
 
-static bool fd_is_writable_of(int dir_fd, const char *name, pid_t pid, uint64_t dev, uint64_t ino)
+static bool fd_is_writable_of(int fdinfo, const char *name, pid_t pid, uint64_t dev, uint64_t ino)
 {
     char text[PROC_TEXT_MAX];
     uint64_t flags;
     uint64_t fd_ino;
     uint64_t mnt_id;
 
-    if (text_read(dir_fd, name, text, sizeof(text)) != 0 || !line_value(text, "flags", 8, &flags) ||
+    if (text_read(fdinfo, name, text, sizeof(text)) != 0 || !line_value(text, "flags", 8, &flags) ||
         !line_value(text, "ino", 10, &fd_ino) || !line_value(text, "mnt_id", 10, &mnt_id)) {
         return false; /* closed meanwhile */
     }
@@ -201,7 +202,7 @@ static bool fd_is_writable_of(int dir_fd, const char *name, pid_t pid, uint64_t 
     return mount_is_on(pid, mnt_id, dev);
 }
 
-int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino)
+int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino, bool *ret_any)
 {
     char path[64];
     struct dirent *entry;
@@ -209,6 +210,7 @@ int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino)
     DIR *dir;
     int n = snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
 
+    *ret_any = false;
     if (n < 0 || (size_t)n >= sizeof(path)) {
         return -ENAMETOOLONG;
     }
@@ -218,8 +220,9 @@ int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino)
     }
     errno = 0;
     while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.' && fd_is_writable_of(dirfd(dir), entry->d_name, pid, dev, ino)) {
-            found++;
+        if (entry->d_name[0] != '.') {
+            *ret_any = true;
+            found += fd_is_writable_of(dirfd(dir), entry->d_name, pid, dev, ino);
         }
         errno = 0;
     }

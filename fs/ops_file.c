@@ -265,18 +265,20 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 
 /* ---- flush and fsync ---- */
 
-/* Rule 2: is this FLUSH the opener closing its last writable descriptor of the file? */
-static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t pid, uint64_t lock_owner)
+/* Rule 2: is this FLUSH the opener closing its last writable descriptor of the file? *ret_alive: it is not exiting. */
+static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t pid, uint64_t lock_owner,
+                          bool *ret_alive)
 {
     int fds;
 
+    *ret_alive = false;
     if (h->opener.tgid == 0) {
         return h->lock_owner == lock_owner;
     }
     if (!opener_is(&h->opener, pid)) {
         return false;
     }
-    fds = opener_writable_fds(pid, m->dev, h->inode->ino);
+    fds = opener_writable_fds(pid, m->dev, h->inode->ino, ret_alive);
     return fds < 0 ? h->lock_owner == lock_owner : fds == 0;
 }
 
@@ -286,6 +288,7 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mount *m = mount_of(req);
     struct handle *h = handle_of(fi);
     pid_t pid = fuse_req_ctx(req)->pid;
+    bool alive;
 
     if (dot_is(ino)) {
         (void)fuse_reply_err(req, 0);
@@ -295,11 +298,11 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         h->lock_owner = fi->lock_owner;
         h->lock_owner_known = true;
     }
-    if ((h->draft == NULL && h->failed == 0) || !is_last_flush(m, h, pid, fi->lock_owner)) {
+    if ((h->draft == NULL && h->failed == 0) || !is_last_flush(m, h, pid, fi->lock_owner, &alive)) {
         (void)fuse_reply_err(req, 0);
         return;
     }
-    if (h->failed == 0 && opener_killed(pid)) {
+    if (h->failed == 0 && !alive && opener_killed(pid)) {
         h->failed = -EIO; /* half of what was to be written: nobody shall see it, nor what others add */
         handle_drop_draft(&m->inodes, h);
     }

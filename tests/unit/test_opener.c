@@ -60,21 +60,23 @@ static void test_counts_writable_descriptors(void **state)
     struct opener self;
     struct stat st;
     int a = file_open(f->path, O_WRONLY, &st);
+    bool any;
     int b;
     int c;
 
     opener_of(getpid(), &self);
     assert_int_equal(self.tgid, getpid());
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino), 1);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    assert_true(any);
     b = dup(a);
     c = file_open(f->path, O_RDONLY, &st);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino), 2);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino + 1000000), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev + 1000000, st.st_ino), 0);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 2);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino + 1000000, &any), 0);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev + 1000000, st.st_ino, &any), 0);
     assert_int_equal(close(a), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino), 1);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
     assert_int_equal(close(b), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino), 0);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 0);
     assert_int_equal(close(c), 0);
 }
 
@@ -136,6 +138,7 @@ static void test_another_process_is_another(void **state)
 static void test_nobody(void **state)
 {
     struct opener o;
+    bool any;
 
     (void)state;
     opener_of(0, &o);
@@ -143,7 +146,8 @@ static void test_nobody(void **state)
     opener_of(-1, &o);
     assert_int_equal(o.tgid, 0);
     o.tgid = 0x3ffffff; /* beyond pid_max's limit */
-    assert_int_equal(opener_writable_fds(o.tgid, 1, 1), 0);
+    assert_int_equal(opener_writable_fds(o.tgid, 1, 1, &any), 0);
+    assert_false(any);
 }
 
 static void test_device_of_a_mount(void **state)
