@@ -244,6 +244,7 @@ void replica_start(struct replica *r)
     r->started = true;
     r->started_ms = r->env.now_ms(r->env.arg);
     r->quorum_lost_ms = r->started_ms;
+    r->explain_ms = r->started_ms + REPLICA_EXPLAIN_MS;
     replica_pump(r, &in);
 }
 

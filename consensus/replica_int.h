@@ -27,6 +27,8 @@
 #define REPLICA_REQUEST_MAX (72u * 1024u * 1024u)
 /* One append to the log takes at most this much: then it is synced, and the next one begins. */
 #define REPLICA_BATCH_BYTES (32u * 1024u * 1024u)
+/* Without a leader for so long, the log says why; and again each time it has lasted as long again. */
+#define REPLICA_EXPLAIN_MS 5000
 /* Digests kept to be compared with the leader's, which lag behind by what is in flight. */
 #define REPLICA_DIGESTS 4096
 /* How often one flush begins anew for what its own callbacks submit; the next flush takes the rest. */
@@ -158,6 +160,7 @@ struct replica {
     bool ready_fresh; /* what a new readiness asks for is still to be done */
     uint64_t started_ms;
     uint64_t quorum_lost_ms; /* since when; with ready false */
+    uint64_t explain_ms;     /* when the log says next why there is no leader; 0: not planned */
     uint64_t elections;
     struct replica_told told;
 
@@ -256,8 +259,10 @@ struct replica_peer *peers_find(const struct replica *r, uint64_t sid);
 void peers_set(struct replica *r, uint64_t sid, bool observer, bool up);
 /* Tells listeners if role, leader, quorum or readability are not what they were. */
 void status_tell(struct replica *r);
-/* When readability changes by time alone; UINT64_MAX: it does not. */
+/* When readability changes by time alone, or status_explain() has something to do; UINT64_MAX: never. */
 uint64_t status_deadline_ms(const struct replica *r);
+/* Says in the log why there is no leader, once that has lasted. */
+void status_explain(struct replica *r, uint64_t now_ms);
 
 void digests_clear(struct digest_ring *ring);
 void digests_add(struct digest_ring *ring, uint64_t zxid, uint64_t digest);

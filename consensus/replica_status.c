@@ -1,6 +1,7 @@
 /* What front ends are shown: status, peers, readability; and the digests kept for comparison. */
 #include "replica_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,10 +171,71 @@ bool replica_readable(const struct replica *r)
 
 uint64_t status_deadline_ms(const struct replica *r)
 {
-    if (r->ready_seen || r->told.readable || !has_state(r)) {
-        return UINT64_MAX;
+    uint64_t readable_ms = r->started_ms + r->config.timeo_ms;
+    uint64_t explain_ms = r->explain_ms == 0 ? UINT64_MAX : r->explain_ms;
+
+    if (r->ready_seen || r->told.readable || !has_state(r) || explain_ms < readable_ms) {
+        return explain_ms;
     }
-    return r->started_ms + r->config.timeo_ms;
+    return readable_ms;
+}
+
+/* ---- why there is no leader ---- */
+
+/* "2, 3": the listed participants that are not connected. */
+static size_t list_missing(const struct replica *r, char *text, size_t size)
+{
+    size_t len = 0;
+    size_t n = 0;
+    size_t i;
+
+    text[0] = '\0';
+    for (i = 0; i < r->n_peers; i++) {
+        const struct replica_peer *p = &r->peers[i];
+        int written;
+
+        if (!p->listed || p->observer || p->up || p->sid == r->config.zab.sid) {
+            continue;
+        }
+        written = snprintf(text + len, size - len, "%s%llu", n == 0 ? "" : ", ", (unsigned long long)p->sid);
+        if (written > 0 && (size_t)written < size - len) {
+            len += (size_t)written;
+        }
+        n++;
+    }
+    return n;
+}
+
+static const char *explanation(const struct replica *r, size_t missing)
+{
+    struct zab_info info;
+
+    memset(&info, 0, sizeof(info));
+    zab_info(r->zab, &info);
+    if (info.virgin) {
+        return "; this server was never synchronized and has no vote: start the servers that have the data, or, if the "
+               "ensemble is new, all that are listed";
+    }
+    if (missing == 0) {
+        return "; all listed servers are connected: those that were never synchronized have no vote";
+    }
+    return "; a majority of the servers that have the data is needed: start those that are missing, or look why they "
+           "cannot be reached";
+}
+
+void status_explain(struct replica *r, uint64_t now_ms)
+{
+    char missing[REPLICA_TEXT_MAX / 4];
+    size_t n;
+
+    if (r->ready || r->explain_ms == 0 || now_ms < r->explain_ms) {
+        return;
+    }
+    n = list_missing(r, missing, sizeof(missing));
+    replica_log(r, "no leader for %llu s; not connected: %s%s",
+                (unsigned long long)((now_ms - r->quorum_lost_ms) / 1000), n == 0 ? "none" : missing,
+                explanation(r, n));
+    r->explain_ms = now_ms + (now_ms - r->quorum_lost_ms);
 }
 
 /* ---- status ---- */

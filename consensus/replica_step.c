@@ -113,8 +113,10 @@ static void carry_role(struct replica *r, const struct zab_output *o)
     r->ready_fresh = o->ready;
     if (o->ready) {
         r->ready_seen = true;
+        r->explain_ms = 0;
     } else if (was_ready) {
         r->quorum_lost_ms = r->env.now_ms(r->env.arg);
+        r->explain_ms = r->quorum_lost_ms + REPLICA_EXPLAIN_MS;
     }
 }
 
@@ -333,6 +335,7 @@ void replica_pump(struct replica *r, const struct zab_input *first)
     }
     if (r->started && !replica_halted(r)) {
         calls_expire(r, r->env.now_ms(r->env.arg));
+        status_explain(r, r->env.now_ms(r->env.arg));
         snap_consider(r);
     }
     tell(r);

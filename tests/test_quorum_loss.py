@@ -284,6 +284,8 @@ def test_empty_and_alone(make_ensemble):
                  ("find", alone.mount)):
         assert "Input/output error" in fails(*argv, within=2 * TIMEO), argv
     assert "looking" in run("cat", alone.path(".znodefs/status"))
+    # The log says what is missing, and the mend.
+    wait_until(lambda: "not connected: 2, 3; this server was never synchronized" in alone.log_text(), 15, "the reason")
     ensemble[2].start()
     ensemble[3].start()
     ensemble.wait_quorum()
