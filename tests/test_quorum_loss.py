@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from lib.ensemble import SANITIZED, Failure, run, shell, wait_until
+from lib.ensemble import BINARY, ENVIRONMENT, SANITIZED, Failure, is_mounted, run, shell, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -347,3 +347,27 @@ def test_two_wiped_members_do_not_outvote_the_third(make_ensemble):
     for sid in (2, 3):
         assert "Input/output error" in fails("ls", ensemble[sid].mount, within=TIMEO)
         assert ensemble[sid].status()["quorum"] == "no"
+
+
+def test_most_members_lost(make_ensemble):
+    """README's "When a member is lost": the survivor goes on as an ensemble of one, and the empty ones join it again."""
+    ensemble = make_ensemble(3, options=(f"timeo={TIMEO}",))
+    shell(f"echo kept > {ensemble[1].path('file')}")
+    ensemble.wait_equal()
+    for peer in ensemble:
+        peer.stop()
+    wipe(ensemble[1])
+    wipe(ensemble[2])
+    survivor = ensemble[3]
+    alone = subprocess.Popen([BINARY, "-f", "-o", f"dataDir={survivor.data}", "standalone", survivor.mount], env=ENVIRONMENT)
+    try:
+        assert wait_until(lambda: is_mounted(survivor.mount) and survivor.read("file"), 20, "the survivor") == "kept\n"
+        shell(f"echo more > {survivor.path('alone')}")
+    finally:
+        alone.terminate()
+        assert alone.wait(20) == 0
+    for peer in ensemble:
+        peer.start()
+    ensemble.wait_quorum()
+    assert shell(f"cd {ensemble[1].mount} && cat file alone") == "kept\nmore\n"
+    ensemble.assert_same_trees()
