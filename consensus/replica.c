@@ -319,8 +319,8 @@ void replica_flush(struct replica *r)
         replica_pump(r, NULL);
         more = r->decided.n > 0 || calls_wanting(r);
     }
+    r->env.send_flush(r->env.arg); /* first: the others' disks are further away than ours */
     disk_queue_start(r);
-    r->env.send_flush(r->env.arg);
     r->flushing = false;
     r->flush_wanted = false;
     if (r->stopping && stopped != NULL && at_rest(r)) {

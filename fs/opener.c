@@ -23,27 +23,22 @@
  * from the pidfd.
  */
 
+/* Files of /proc come whole in one read; those that are longer than `text` are cut. */
 static int text_read(int dir_fd, const char *path, char *text, size_t size)
 {
-    size_t len = 0;
     int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+    ssize_t len;
+    int err;
 
     if (fd < 0) {
         return -errno;
     }
-    while (len < size - 1) {
-        ssize_t n = read(fd, text + len, size - 1 - len);
-        if (n < 0) {
-            int err = errno;
-            close(fd);
-            return -err;
-        }
-        if (n == 0) {
-            break;
-        }
-        len += (size_t)n;
-    }
+    len = read(fd, text, size - 1);
+    err = errno;
     close(fd);
+    if (len < 0) {
+        return -err;
+    }
     text[len] = '\0';
     return 0;
 }
