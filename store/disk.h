@@ -45,6 +45,7 @@ struct disk_ops {
 /* Implementations embed this as their first member. */
 struct disk {
     const struct disk_ops *ops;
+    bool forgets; /* disk_null: what is written can't be read again */
 };
 
 /* The real disk: `path` is created (mode 0700) if absent, parents must exist. With `lock`, takes flock(2) on the

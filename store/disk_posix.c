@@ -304,6 +304,7 @@ int disk_posix_new(const char *path, bool lock, struct disk **ret_disk)
         abort();
     }
     pd->base.ops = &posix_ops;
+    pd->base.forgets = false;
     pd->dir_fd = dir_fd;
     pd->lock_fd = lock_fd;
     *ret_disk = &pd->base;

@@ -440,7 +440,8 @@ int txnlog_truncate(struct txnlog *log, uint64_t zxid, struct error *err)
     if (rv != 0) {
         return rv;
     }
-    if (log->n_segments == 0 || zxid <= log->segments[0].zxid_prev) {
+    /* Where nothing is kept there is nothing to be cut: only where the history ends is remembered. */
+    if (log->disk->forgets || log->n_segments == 0 || zxid <= log->segments[0].zxid_prev) {
         return txnlog_reset(log, zxid, err);
     }
     for (i = log->n_segments - 1; log->segments[i].zxid_prev >= zxid; i--) {

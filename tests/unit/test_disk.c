@@ -1,6 +1,8 @@
 /* The table of disk functions, kept by the real disk and by the one that crashes; and what a crash may take. */
 #include "store/disk.h"
+#include "store/disk_null.h"
 #include "store/error.h"
+#include "store/store.h"
 #include "tests/sim/crash_disk.h"
 
 #include <errno.h>
@@ -232,6 +234,44 @@ static void test_crash_faults(void **state)
     crash_disk_free(d);
 }
 
+static void append(struct txnlog *log, uint64_t zxid, uint64_t zxid_prev)
+{
+    struct txnlog_record r = {.zxid = zxid, .zxid_prev = zxid_prev, .payload = (const uint8_t *)"x", .len = 1};
+    struct error err;
+
+    assert_int_equal(txnlog_append(log, &r, 1, &err), 0);
+    assert_int_equal(txnlog_sync(log, &err), 0);
+}
+
+/* A store works on it: the log goes on after a truncation, a snapshot and new epochs, and nothing is ever there. */
+static void test_null(void **state)
+{
+    struct disk *d = disk_null_new();
+    struct epochs e = {.sid = 7};
+    struct txnlog_config config = {.segment_bytes = 8192, .prealloc_bytes = 4096};
+    struct store store;
+    struct error err = {""};
+    uint64_t zxid;
+
+    (void)state;
+    assert_int_equal(store_open(d, &config, 1 << 20, &store, &err), 0);
+    assert_int_equal(store.epochs.sid, 0);
+    assert_int_equal(epochs_save(d, &e, &err), 0);
+    for (zxid = 1; zxid < 200; zxid++) {
+        append(store.log, zxid, zxid - 1);
+    }
+    assert_int_equal(txnlog_truncate(store.log, 150, &err), 0);
+    append(store.log, 300, 150);
+    assert_int_equal(snapshot_save(d, store.state, &err), 0);
+    assert_int_equal(txnlog_reset(store.log, 1000, &err), 0);
+    append(store.log, 1001, 1000);
+    assert_int_equal(store_purge(d, store.log, 3, &err), 0);
+    store_release(&store);
+    assert_int_equal(n_files(d), 0);
+    assert_int_equal(epochs_load(d, &e, &err), -ENOENT);
+    disk_null_free(d);
+}
+
 static void test_error_text(void **state)
 {
     struct error err;
@@ -256,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_replace_survives_every_crash),
         cmocka_unit_test(test_crash_tears),
         cmocka_unit_test(test_crash_faults),
+        cmocka_unit_test(test_null),
         cmocka_unit_test(test_error_text),
     };
 
