@@ -19,7 +19,7 @@
 /* The first frame on a connection, each way. */
 struct packet_greeting {
     uint64_t ensemble; /* 0: none yet */
-    uint64_t sid;      /* the sender's; 0: an unlisted observer that wants one */
+    uint64_t sid;      /* the sender's; an unlisted observer has drawn its own (zab.h) */
     uint64_t sid_to;   /* the server it means to reach; 0: whoever listens there */
     bool observer;
     uint64_t nonce; /* drawn at the sender's start: tells a restarted peer from one that reconnects */

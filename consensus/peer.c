@@ -1,6 +1,8 @@
 /* A peer's life: its parts put together in order, the flush before the loop waits, and its end, in reverse. */
 #include "peer_int.h"
 
+#include "store/disk_null.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +37,11 @@ void peer_log(struct peer *p, const char *format, ...)
 static void peer_free(struct peer *p)
 {
     replica_free(p->replica);
-    disk_posix_free(p->disk);
+    if (p->disk != NULL && p->disk->forgets) {
+        disk_null_free(p->disk);
+    } else {
+        disk_posix_free(p->disk);
+    }
     if (p->dir_fd >= 0) {
         (void)close(p->dir_fd);
     }
@@ -175,6 +181,29 @@ static int open_data_dir(struct peer *p, const char *data_dir, struct error *err
     return 0;
 }
 
+static int open_disk(struct peer *p, const char *data_dir, struct error *err)
+{
+    if (data_dir != NULL) {
+        return open_data_dir(p, data_dir, err);
+    }
+    p->disk = disk_null_new();
+    return 0;
+}
+
+/* The id of an observer that is not listed: the one its dataDir was begun with, else a new one. A dataDir of a listed
+ * server is refused later, when what else is in it is looked at. */
+static uint64_t unlisted_sid(struct peer *p)
+{
+    struct epochs epochs;
+    struct error ignored; /* whatever is wrong with the file is found again, and told, by the recovery */
+    uint64_t span = ZAB_SID_UNLISTED_MAX - ZAB_SID_UNLISTED_MIN + 1;
+
+    if (epochs_load(p->disk, &epochs, &ignored) == 0 && zab_sid_is_unlisted(epochs.sid)) {
+        return epochs.sid;
+    }
+    return ZAB_SID_UNLISTED_MIN + peer_random() % span;
+}
+
 static int open_replica(struct peer *p, const struct peer_config *config, struct error *err)
 {
     struct replica_env env = peer_env(p);
@@ -183,7 +212,8 @@ static int open_replica(struct peer *p, const struct peer_config *config, struct
 
     rv = replica_new(&config->replica, &env, p->disk, &p->replica, &warning);
     if (rv != 0) {
-        return error_set(err, rv, "dataDir %s: %s", config->data_dir, warning.text);
+        return error_set(err, rv, "dataDir %s: %s", config->data_dir != NULL ? config->data_dir : "(none)",
+                         warning.text);
     }
     if (warning.text[0] != '\0') {
         peer_log(p, "dataDir %s: %s", config->data_dir, warning.text);
@@ -229,6 +259,7 @@ int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct p
                struct peer **ret_peer, struct error *err)
 {
     struct peer *p = calloc(1, sizeof(*p));
+    struct peer_config own = *config;
     int rv;
 
     if (p == NULL) {
@@ -237,12 +268,16 @@ int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct p
     p->loop = loop;
     p->cb = *cb;
     p->dir_fd = -1;
-    rv = open_data_dir(p, config->data_dir, err);
+    rv = open_disk(p, config->data_dir, err);
     if (rv == 0) {
-        rv = open_replica(p, config, err);
+        if (own.replica.zab.n_servers == 0) {
+            own.replica.zab.sid = unlisted_sid(p);
+            own.transport.sid = own.replica.zab.sid;
+        }
+        rv = open_replica(p, &own, err);
     }
     if (rv == 0) {
-        rv = open_transport(p, config, err);
+        rv = open_transport(p, &own, err);
     }
     if (rv != 0) {
         peer_free(p);

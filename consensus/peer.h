@@ -15,8 +15,11 @@ struct peer;
 struct peer_config {
     struct replica_config replica;
     struct transport_config transport; /* nonce is drawn by the peer; listen_host NULL and no peers: standalone */
-    const char *data_dir;              /* dataDir/znodefs is created in it and locked */
+    const char *data_dir;              /* dataDir/znodefs is created in it and locked; NULL: nothing is kept */
 };
+
+/* An observer that is not listed has no servers in replica.zab and no sid: it draws one, and with a dataDir keeps it.
+ */
 
 struct peer_callbacks {
     /* The peer has ended by itself (lesson 8, lesson 11) or, after peer_stop(), as asked: `text` is NULL then. The

@@ -24,8 +24,8 @@ struct snapshot_child;
 struct peer {
     uv_loop_t *loop;
     struct peer_callbacks cb;
-    struct disk *disk;
-    int dir_fd; /* of dataDir/znodefs, for the snapshot child */
+    struct disk *disk; /* disk_null, or disk_posix while dir_fd is open */
+    int dir_fd;        /* of dataDir/znodefs, for the snapshot child */
     struct replica *replica;
     struct transport *transport;
 

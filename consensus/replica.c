@@ -182,6 +182,7 @@ static struct replica *replica_of(const struct replica_config *config, const str
     struct replica *r = replica_alloc(sizeof(*r));
 
     r->config = *config;
+    r->unlisted = config->zab.n_servers == 0;
     r->config.zab.servers = NULL; /* the caller's; zab and peers have copies */
     r->config.zab.n_servers = 0;
     r->env = *env;
@@ -270,7 +271,7 @@ void replica_on_peer_up(struct replica *r, uint64_t sid, bool observer)
     struct zab_input in = {.type = ZAB_IN_PEER_UP, .peer = sid, .peer_observer = observer};
     const struct replica_peer *p = peers_find(r, sid);
 
-    if (sid == r->config.zab.sid || (p == NULL && !observer) || (p != NULL && p->observer != observer)) {
+    if (sid == r->config.zab.sid || (p == NULL && observer == r->unlisted) || (p != NULL && p->observer != observer)) {
         r->env.disconnect(r->env.arg, sid, "not a server of this ensemble's configuration");
         return;
     }

@@ -136,6 +136,7 @@ struct replica {
     struct zab_outputs out;
     struct replica_inputs inputs;
     struct replica_listener *listeners;
+    bool unlisted;              /* an observer that has no list of servers: whoever comes up is a participant */
     struct replica_peer *peers; /* this one included */
     size_t n_peers;
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -70,6 +71,84 @@ static int listen_open(const struct transport_config *config, int *ret_fd, struc
                      config->listen_port, strerror(-rv), config->sid);
 }
 
+/* ---- links ---- */
+
+struct peer_link *transport_link(const struct transport *t, uint64_t sid)
+{
+    struct peer_link *pl;
+
+    HASH_FIND(hh, t->by_sid, &sid, sizeof(sid), pl);
+    return pl;
+}
+
+static void link_name(struct peer_link *pl)
+{
+    bool v6 = pl->host != NULL && strchr(pl->host, ':') != NULL;
+
+    /* A longer name is cut: it is for people. */
+    if (pl->sid == 0) {
+        (void)snprintf(pl->name, sizeof(pl->name), v6 ? "[%s]:%u" : "%s:%u", pl->host, pl->port);
+    } else if (pl->guest) {
+        (void)snprintf(pl->name, sizeof(pl->name), "observer %" PRIu64, pl->sid);
+    } else {
+        (void)snprintf(pl->name, sizeof(pl->name), "server.%" PRIu64, pl->sid);
+    }
+}
+
+void link_identify(struct peer_link *pl, uint64_t sid)
+{
+    assert(pl->sid == 0);
+    assert(transport_link(pl->t, sid) == NULL);
+    pl->sid = sid;
+    HASH_ADD(hh, pl->t->by_sid, sid, sizeof(pl->sid), pl);
+    link_name(pl);
+}
+
+void link_forget(struct peer_link *pl)
+{
+    assert(pl->by_host);
+    assert(pl->conn == NULL);
+    if (pl->sid != 0) {
+        HASH_DELETE(hh, pl->t->by_sid, pl);
+        pl->sid = 0;
+        link_name(pl);
+    }
+}
+
+struct peer_link *link_new_guest(struct transport *t, uint64_t sid)
+{
+    struct peer_link *pl;
+
+    if (t->n_guests >= ZAB_UNLISTED_MAX) {
+        return NULL;
+    }
+    pl = calloc(1, sizeof(*pl));
+    if (pl == NULL) {
+        abort();
+    }
+    pl->t = t;
+    pl->observer = true;
+    pl->guest = true;
+    link_identify(pl, sid);
+    t->n_guests++;
+    return pl;
+}
+
+void link_drop_conn(struct peer_link *pl)
+{
+    if (!pl->guest) {
+        return;
+    }
+    assert(pl->n_conns > 0);
+    pl->n_conns--;
+    if (pl->n_conns == 0) {
+        assert(pl->conn == NULL);
+        HASH_DELETE(hh, pl->t->by_sid, pl);
+        pl->t->n_guests--;
+        free(pl);
+    }
+}
+
 /* ---- start and stop ---- */
 
 static void link_init(struct transport *t, struct peer_link *pl, const struct transport_peer *peer)
@@ -78,8 +157,9 @@ static void link_init(struct transport *t, struct peer_link *pl, const struct tr
     int rv;
 
     assert(peer->sid != t->sid);
+    assert(peer->sid != 0 || t->observer);
     pl->t = t;
-    pl->sid = peer->sid;
+    pl->by_host = peer->sid == 0;
     pl->host = strdup(peer->host);
     if (pl->host == NULL) {
         abort();
@@ -92,6 +172,11 @@ static void link_init(struct transport *t, struct peer_link *pl, const struct tr
     assert(rv == 0);
     pl->timer.data = pl;
     t->pending++;
+    if (pl->by_host) {
+        link_name(pl);
+    } else {
+        link_identify(pl, peer->sid);
+    }
 }
 
 static struct transport *transport_new(uv_loop_t *loop, const struct transport_config *config,
@@ -180,6 +265,8 @@ void transport_unpend(struct transport *t)
     }
     assert(t->stopping);
     assert(t->conns == NULL);
+    assert(t->n_guests == 0);
+    HASH_CLEAR(hh, t->by_sid);
     for (i = 0; i < t->n_links; i++) {
         free(t->links[i].host);
     }
@@ -224,19 +311,7 @@ void transport_stop(struct transport *t, void (*closed)(void *arg), void *arg)
 
 /* ---- sending ---- */
 
-struct peer_link *transport_link(struct transport *t, uint64_t sid)
-{
-    size_t i;
-
-    for (i = 0; i < t->n_links; i++) {
-        if (t->links[i].sid == sid) {
-            return &t->links[i];
-        }
-    }
-    return NULL;
-}
-
-static struct conn *conn_up_to(struct transport *t, uint64_t sid)
+static struct conn *conn_up_to(const struct transport *t, uint64_t sid)
 {
     struct peer_link *pl = transport_link(t, sid);
 
@@ -290,9 +365,8 @@ void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *
         return;
     }
     if (!queue_has_room(c)) {
-        log_limited(t, LOG_DISCONNECTED, c->log_key,
-                    "disconnected server.%" PRIu64 " at %s: it does not read: %zu bytes wait for it", sid, c->address,
-                    c->out_bytes);
+        log_limited(t, LOG_DISCONNECTED, c->log_key, "disconnected %s at %s: it does not read: %zu bytes wait for it",
+                    c->pl->name, c->address, c->out_bytes);
         conn_close(c);
         return;
     }
@@ -305,11 +379,13 @@ void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *
 
 void transport_flush(struct transport *t)
 {
-    size_t i;
+    struct peer_link *pl;
+    struct peer_link *next;
 
-    for (i = 0; i < t->n_links && !t->stopping; i++) {
-        if (t->links[i].conn != NULL) {
-            conn_flush(t->links[i].conn);
+    HASH_ITER(hh, t->by_sid, pl, next)
+    {
+        if (pl->conn != NULL && !t->stopping) {
+            conn_flush(pl->conn);
         }
     }
     cache_drop(t);
@@ -322,22 +398,15 @@ void transport_disconnect(struct transport *t, uint64_t sid, const char *reason)
     if (c == NULL || t->stopping) {
         return;
     }
-    log_limited(t, LOG_DISCONNECTED, c->log_key, "disconnected server.%" PRIu64 " at %s: %s", sid, c->address, reason);
+    log_limited(t, LOG_DISCONNECTED, c->log_key, "disconnected %s at %s: %s", c->pl->name, c->address, reason);
     conn_close(c);
 }
 
 const char *transport_address(const struct transport *t, uint64_t sid)
 {
-    size_t i;
+    const struct conn *c = conn_up_to(t, sid);
 
-    for (i = 0; i < t->n_links; i++) {
-        const struct peer_link *pl = &t->links[i];
-
-        if (pl->sid == sid && pl->conn != NULL && pl->conn->state == CONN_UP) {
-            return pl->conn->address;
-        }
-    }
-    return NULL;
+    return c != NULL ? c->address : NULL;
 }
 
 void transport_stats(const struct transport *t, struct transport_stats *ret_stats)

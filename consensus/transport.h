@@ -4,8 +4,10 @@
  *
  * One connection per pair of peers: the one with the larger sid dials, an observer always dials. Hosts are resolved
  * again at every dial (lesson 10). A connection is up once both greetings were exchanged and agree; a second one from
- * the same peer replaces the first. Strangers' bytes, oversized frames, other versions and other ensembles are refused
- * with one log line per reason and address (rate-limited), and the connection is closed.
+ * the same peer replaces the first. An observer that is not listed knows hosts, and learns who answers there by the
+ * greeting; a participant takes up to ZAB_UNLISTED_MAX of them, which are known to it while they are connected.
+ * Strangers' bytes, oversized frames, other versions and other ensembles are refused with one log line per reason and
+ * address (rate-limited), and the connection is closed.
  */
 #ifndef CONSENSUS_TRANSPORT_H
 #define CONSENSUS_TRANSPORT_H
@@ -24,7 +26,7 @@ struct transport;
 #define TRANSPORT_SILENT_MS_MAX     3600000u
 
 struct transport_peer {
-    uint64_t sid;
+    uint64_t sid;     /* 0: a participant, which one its greeting says; all or none are so */
     const char *host; /* name or address, as configured */
     uint16_t port;
     bool observer;

@@ -49,6 +49,9 @@ static void conn_forget(struct conn *c)
     if (pl != NULL && pl->dial == c && !t->stopping) {
         dial_ended(pl, was_up, lasted_ms);
     }
+    if (pl != NULL) {
+        link_drop_conn(pl);
+    }
     for (i = 0; i < c->out_n; i++) {
         buf_unref(c->out[i]);
     }
@@ -85,15 +88,21 @@ void conn_close(struct conn *c)
 void conn_tell_down(struct conn *c)
 {
     struct transport *t = c->t;
+    struct peer_link *pl = c->pl;
+    uint64_t sid;
 
     if (!c->told_up) {
         return;
     }
     c->told_up = false;
-    assert(c->pl->conn == c);
-    c->pl->conn = NULL;
+    assert(pl->conn == c);
+    pl->conn = NULL;
+    sid = pl->sid;
+    if (pl->by_host) {
+        link_forget(pl);
+    }
     if (!t->stopping) {
-        t->cb.down(t->cb.arg, c->pl->sid);
+        t->cb.down(t->cb.arg, sid);
     }
 }
 
@@ -103,12 +112,11 @@ static void conn_lost(struct conn *c, int status)
     const char *why = status == UV_EOF ? "closed by the other end" : uv_strerror(status);
 
     if (c->state == CONN_UP) {
-        log_limited(c->t, LOG_LOST, c->log_key, "server.%" PRIu64 " at %s: connection lost: %s", c->pl->sid, c->address,
-                    why);
+        log_limited(c->t, LOG_LOST, c->log_key, "%s at %s: connection lost: %s", c->pl->name, c->address, why);
     } else if (c->state == CONN_GREETING && c->dialled) {
         log_limited(c->t, LOG_LOST, c->log_key,
-                    "server.%" PRIu64 " at %s: no connection: %s before its greeting: trying again; its log says why",
-                    c->pl->sid, c->address, why);
+                    "%s at %s: no connection: %s before its greeting: trying again; its log says why", c->pl->name,
+                    c->address, why);
     } else if (c->state == CONN_GREETING && c->in_len > 0) {
         conn_refuse(c, LOG_STRANGER, "refused %s: what it sent is not znodefs: only peers may connect to this port",
                     c->address);
@@ -285,8 +293,8 @@ static void conn_timer_cb(uv_timer_t *timer)
     struct conn *c = timer->data;
 
     if (c->dialled) {
-        log_limited(c->t, LOG_UNREACHABLE, c->log_key, "server.%" PRIu64 " at %s: no answer within %u ms: trying again",
-                    c->pl->sid, c->address, GREETING_TIMEOUT_MS);
+        log_limited(c->t, LOG_UNREACHABLE, c->log_key, "%s at %s: no answer within %u ms: trying again", c->pl->name,
+                    c->address, GREETING_TIMEOUT_MS);
         conn_close(c);
     } else {
         conn_refuse(c, LOG_SILENT, "refused %s: no greeting within %u ms: only peers may connect to this port",
@@ -383,9 +391,8 @@ static void conn_connect_cb(uv_connect_t *req, int status)
         return;
     }
     if (status != 0) {
-        log_limited(c->t, LOG_UNREACHABLE, c->log_key,
-                    "server.%" PRIu64 " at %s cannot be reached: %s: trying again until it can", c->pl->sid, c->address,
-                    uv_strerror(status));
+        log_limited(c->t, LOG_UNREACHABLE, c->log_key, "%s at %s cannot be reached: %s: trying again until it can",
+                    c->pl->name, c->address, uv_strerror(status));
         conn_close(c);
         return;
     }
@@ -405,8 +412,8 @@ struct conn *conn_dial(struct peer_link *pl, const struct sockaddr_storage *addr
     c->connect.data = c;
     rv = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)address, conn_connect_cb);
     if (rv != 0) {
-        log_limited(pl->t, LOG_UNREACHABLE, c->log_key, "server.%" PRIu64 " at %s cannot be reached: %s: trying again",
-                    pl->sid, c->address, uv_strerror(rv));
+        log_limited(pl->t, LOG_UNREACHABLE, c->log_key, "%s at %s cannot be reached: %s: trying again", pl->name,
+                    c->address, uv_strerror(rv));
         conn_close(c);
     }
     return c;
@@ -475,10 +482,8 @@ void conn_greeted(struct conn *c)
 
         if (old->state != CONN_CLOSING && old->nonce != c->nonce) {
             log_limited(t, LOG_REPLACED, c->log_key,
-                        "server.%" PRIu64
-                        " at %s replaces its connection from %s: it has restarted, or two servers run "
-                        "with its id",
-                        pl->sid, c->address, old->address);
+                        "%s at %s replaces its connection from %s: it has restarted, or two servers run with its id",
+                        pl->name, c->address, old->address);
         }
         conn_close(old);
         conn_tell_down(old);

@@ -91,7 +91,7 @@ static void dial_timer_cb(uv_timer_t *timer)
 /* Dials again after the backoff, which doubles. */
 static void dial_later(struct peer_link *pl)
 {
-    int rv = uv_timer_start(&pl->timer, dial_timer_cb, pl->backoff_ms, 0);
+    int rv = uv_timer_start(&pl->timer, dial_timer_cb, pl->twin ? TWIN_MS : pl->backoff_ms, 0);
 
     assert(rv == 0);
     if (pl->backoff_ms == 0) {
@@ -112,9 +112,8 @@ static void dial_next_address(struct peer_link *pl)
 
 static void resolve_failed(struct peer_link *pl, int rv)
 {
-    log_limited(pl->t, LOG_UNREACHABLE, pl->host,
-                "server.%" PRIu64 ": cannot resolve %s: %s: trying again; check the name in its line of zoo.cfg",
-                pl->sid, pl->host, uv_strerror(rv));
+    log_limited(pl->t, LOG_UNREACHABLE, pl->host, "%s: cannot resolve %s: %s: trying again; check the name in %s",
+                pl->name, pl->host, uv_strerror(rv), pl->by_host ? "the list of hosts" : "its line of zoo.cfg");
     dial_later(pl);
 }
 
@@ -145,6 +144,7 @@ void dial_start(struct peer_link *pl)
 
     assert(!pl->resolving);
     assert(pl->dial == NULL);
+    pl->twin = false;
     pl->next_address = 0;
     pl->n_addresses = address_numeric(pl->host, pl->port, &pl->addresses[0]);
     if (pl->n_addresses > 0) {
@@ -166,6 +166,9 @@ void dial_start(struct peer_link *pl)
 void dial_ended(struct peer_link *pl, bool was_up, uint64_t lasted_ms)
 {
     pl->dial = NULL;
+    if (pl->by_host) {
+        link_forget(pl); /* it may have said who it is and been refused then */
+    }
     if (!was_up) {
         dial_next_address(pl);
         return;

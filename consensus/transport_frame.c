@@ -15,8 +15,7 @@ static void conn_on_packet(struct conn *c, const uint8_t *frame, size_t len)
     struct zab_packet packet;
 
     if (packet_decode(frame, len, &packet) != 0) {
-        conn_refuse(c, LOG_DAMAGED, "refused server.%" PRIu64 " at %s: a packet that makes no sense", c->pl->sid,
-                    c->address);
+        conn_refuse(c, LOG_DAMAGED, "refused %s at %s: a packet that makes no sense", c->pl->name, c->address);
         return;
     }
     t->stats.frames_received++;

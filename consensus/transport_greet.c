@@ -23,6 +23,16 @@ void conn_greet(struct conn *c, uint64_t sid_to)
     conn_flush(c);
 }
 
+static const char *ensemble_mend(const struct peer_link *pl)
+{
+    if (pl->guest || pl->by_host) {
+        return "if the observer belongs here, stop it (and move its dataDir/znodefs away, if it has one) and start it "
+               "again; if not, correct its list of hosts";
+    }
+    return "if it belongs here, stop it and move its dataDir/znodefs away (or this server's, if this one is the "
+           "newcomer); if not, correct its line in zoo.cfg";
+}
+
 bool conn_ensemble_fits(struct conn *c, uint64_t ensemble)
 {
     uint64_t ours = c->t->cb.ensemble(c->t->cb.arg);
@@ -31,16 +41,42 @@ bool conn_ensemble_fits(struct conn *c, uint64_t ensemble)
         return true;
     }
     conn_refuse(c, LOG_ENSEMBLE,
-                "refused server.%" PRIu64 " at %s: its data is of ensemble 0x%" PRIx64 ", this server's of 0x%" PRIx64
-                ": if it belongs here, stop it and move its dataDir/znodefs away (or this server's, if this one is the "
-                "newcomer); if not, correct the line server.%" PRIu64 " in zoo.cfg",
-                c->pl->sid, c->address, ensemble, ours, c->pl->sid);
+                "refused %s at %s: its data is of ensemble 0x%" PRIx64 ", this server's of 0x%" PRIx64 ": %s",
+                c->pl->name, c->address, ensemble, ours, ensemble_mend(c->pl));
     return false;
+}
+
+/* A host of the list answers: it may be any participant that no other host of the list is. */
+static bool greeting_by_host_ok(struct conn *c, const struct packet_greeting *g)
+{
+    const struct peer_link *other = transport_link(c->t, g->sid);
+
+    if (g->observer || g->sid == 0 || zab_sid_is_unlisted(g->sid)) {
+        conn_refuse(c, LOG_IDENTITY,
+                    "refused %s: an observer answers there: correct the list of hosts, which names the peer ports of "
+                    "participants",
+                    c->address);
+        return false;
+    }
+    if (other != NULL && other != c->pl) {
+        log_limited(c->t, LOG_REPLACED, c->log_key, "%s is %s, which is connected already: once is enough", c->pl->name,
+                    other->name);
+        c->pl->twin = true;
+        conn_close(c);
+        return false;
+    }
+    if (c->pl->sid == 0) {
+        link_identify(c->pl, g->sid);
+    }
+    return true;
 }
 
 /* The other end of a connection we dialled must be who we meant. */
 static bool greeting_dialled_ok(struct conn *c, const struct packet_greeting *g)
 {
+    if (c->pl->by_host) {
+        return greeting_by_host_ok(c, g);
+    }
     if (g->sid == c->pl->sid) {
         return true;
     }
@@ -59,6 +95,24 @@ static bool greeting_dialled_ok(struct conn *c, const struct packet_greeting *g)
     return false;
 }
 
+/* An observer that is not listed: who may come is whoever reaches this port, as long as there is room. */
+static bool greeting_guest_ok(struct conn *c, const struct packet_greeting *g)
+{
+    if (!g->observer || c->t->observer) {
+        conn_refuse(c, LOG_IDENTITY, "refused %s: the id %" PRIu64 " is not a listed server's: correct its myid",
+                    c->address, g->sid);
+        return false;
+    }
+    if (transport_link(c->t, g->sid) == NULL && link_new_guest(c->t, g->sid) == NULL) {
+        conn_refuse(c, LOG_CROWD,
+                    "refused %s: there are %u unlisted observers already: unmount some, or list this one as "
+                    "server.N=...:observer in every server's zoo.cfg",
+                    c->address, ZAB_UNLISTED_MAX);
+        return false;
+    }
+    return true;
+}
+
 /* Who came to us must be listed, must mean us, and must be the one of the pair that dials. */
 static bool greeting_accepted_ok(struct conn *c, const struct packet_greeting *g)
 {
@@ -66,8 +120,8 @@ static bool greeting_accepted_ok(struct conn *c, const struct packet_greeting *g
 
     if (g->sid == 0) {
         conn_refuse(c, LOG_IDENTITY,
-                    "refused %s: an observer without an id: not supported yet; list it as server.N=...:observer in "
-                    "every server's zoo.cfg",
+                    "refused %s: an observer without an id: upgrade it, or list it as server.N=...:observer in every "
+                    "server's zoo.cfg",
                     c->address);
     } else if (g->sid == t->sid) {
         conn_refuse(c, LOG_IDENTITY,
@@ -79,6 +133,8 @@ static bool greeting_accepted_ok(struct conn *c, const struct packet_greeting *g
                     "refused %s: server.%" PRIu64 " looks for server.%" PRIu64 " here, but this is server.%" PRIu64
                     ": correct the line server.%" PRIu64 " in its zoo.cfg, or this server's myid",
                     c->address, g->sid, g->sid_to, t->sid, g->sid_to);
+    } else if (zab_sid_is_unlisted(g->sid)) {
+        return greeting_guest_ok(c, g);
     } else if (transport_link(t, g->sid) == NULL) {
         conn_refuse(c, LOG_IDENTITY,
                     "refused %s: server.%" PRIu64
@@ -132,8 +188,11 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
     if (!(c->dialled ? greeting_dialled_ok(c, &g) : greeting_accepted_ok(c, &g))) {
         return;
     }
-    c->pl = transport_link(c->t, g.sid);
-    assert(c->pl != NULL);
+    if (!c->dialled) {
+        c->pl = transport_link(c->t, g.sid);
+        assert(c->pl != NULL);
+        c->pl->n_conns++;
+    }
     c->nonce = g.nonce;
     if (greeting_role_ok(c, &g) && conn_ensemble_fits(c, g.ensemble)) {
         conn_greeted(c);

@@ -9,6 +9,7 @@
 #include "transport.h"
 
 #include <netinet/in.h>
+#include <uthash.h>
 
 #define GREETING_TIMEOUT_MS 2000 /* also bounds a TCP connect */
 #define UNGREETED_MAX       64   /* accepted connections that have not greeted yet */
@@ -16,11 +17,17 @@
 #define BACKOFF_MAX_MS      250
 /* A connection that lasted this long ended by a mishap, and is dialled again at once. */
 #define STABLE_MS 1000
+/* A host that turned out to be a server that is connected already is asked again this much later. */
+#define TWIN_MS 10000
+/* An idle connection is asked for a sign of life after so many seconds, so that who vanished does not keep its place.
+ */
+#define KEEPALIVE_S 15
 
 #define READ_BUFFER_MIN ((size_t)256 * 1024)      /* once greeted */
 #define READ_BUFFER_MAX ((size_t)4 * 1024 * 1024) /* a larger one is given back after the frame that needed it */
 #define ADDRESS_MAX     (INET6_ADDRSTRLEN + 10)   /* "[v6]:port" */
 #define ADDRESSES_MAX   16                        /* of one name, tried at one dial */
+#define LINK_NAME_MAX   300                       /* "server.N", or a host with its port */
 
 /* ---- log lines ---- */
 
@@ -98,10 +105,16 @@ struct conn {
     bool writing;
 };
 
-/* A configured peer. */
+/* A configured peer; or (`guest`) an unlisted observer that is connected, made and freed with its connections. */
 struct peer_link {
     struct transport *t;
-    uint64_t sid;
+    UT_hash_handle hh; /* in by_sid, unless sid is 0 */
+    uint64_t sid;      /* 0: of a configured host that is not connected */
+    bool by_host;      /* who it is is learned at each greeting, and forgotten when the connection goes */
+    bool twin;         /* the host turned out to be a server that another link has */
+    bool guest;
+    unsigned n_conns;         /* guest: connections that point here */
+    char name[LINK_NAME_MAX]; /* for log lines */
     char *host;
     uint16_t port;
     bool observer;
@@ -128,8 +141,10 @@ struct transport {
     struct transport_stats stats;
     struct log_limiter limiter;
     uv_tcp_t listener;
-    struct peer_link *links;
+    struct peer_link *links; /* the configured ones */
     size_t n_links;
+    struct peer_link *by_sid; /* these and the guests */
+    size_t n_guests;
     struct conn *conns; /* newest first */
     unsigned n_ungreeted;
     size_t pending; /* handles and resolutions that have still to report their end */
@@ -143,7 +158,14 @@ struct transport {
 };
 
 /* transport.c */
-struct peer_link *transport_link(struct transport *t, uint64_t sid);
+struct peer_link *transport_link(const struct transport *t, uint64_t sid);
+/* Says who a link of a configured host is, and forgets it. */
+void link_identify(struct peer_link *pl, uint64_t sid);
+void link_forget(struct peer_link *pl);
+/* A new link for an unlisted observer; NULL when there are ZAB_UNLISTED_MAX. */
+struct peer_link *link_new_guest(struct transport *t, uint64_t sid);
+/* A connection points to `pl` no more. */
+void link_drop_conn(struct peer_link *pl);
 void transport_unpend(struct transport *t); /* one of `pending` has ended */
 
 /* transport_conn.c */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void peers_add(struct zab *z, uint64_t sid, bool participant)
+static struct zab_peer *peers_add(struct zab *z, uint64_t sid, bool participant)
 {
     struct zab_peer *p;
 
@@ -17,6 +17,14 @@ static void peers_add(struct zab *z, uint64_t sid, bool participant)
     p->sid = sid;
     p->participant = participant;
     z->n_peers++;
+    return p;
+}
+
+/* The last one moves to the place of one that is gone. */
+static void peers_remove(struct zab *z, struct zab_peer *p)
+{
+    z->n_peers--;
+    *p = z->peers[z->n_peers];
 }
 
 struct zab *zab_new(const struct zab_config *config, const struct zab_recovered *recovered)
@@ -35,10 +43,12 @@ struct zab *zab_new(const struct zab_config *config, const struct zab_recovered 
     z->window_bytes = config->window_bytes;
     for (i = 0; i < config->n_servers; i++) {
         if (config->servers[i].sid != z->sid) {
-            peers_add(z, config->servers[i].sid, !config->servers[i].observer);
+            peers_add(z, config->servers[i].sid, !config->servers[i].observer)->listed = true;
         }
         z->n_participants += !config->servers[i].observer;
     }
+    z->unlisted = config->n_servers == 0;
+    assert(z->observer || !z->unlisted);
     z->accepted_epoch = recovered->accepted_epoch;
     z->accepted_from = recovered->accepted_from;
     z->current_epoch = recovered->current_epoch;
@@ -228,9 +238,9 @@ static void on_peer_up(struct zab *z, uint64_t sid, bool observer)
     struct zab_peer *p = zab_peer_find(z, sid);
 
     if (p == NULL) {
-        assert(observer);
-        peers_add(z, sid, false);
-        p = &z->peers[z->n_peers - 1];
+        /* Who is not listed is an observer to a participant, and a participant to an observer that has no list. */
+        assert(observer != z->unlisted);
+        p = peers_add(z, sid, !observer);
     }
     assert(!p->up);
     p->up = true;
@@ -251,6 +261,9 @@ static void on_peer_down(struct zab *z, uint64_t sid)
         zab_look(z);
     }
     election_on_peer_down(z, p);
+    if (!p->listed) {
+        peers_remove(z, p);
+    }
 }
 
 /* Packets that learners send to their leader. */

@@ -87,6 +87,17 @@ struct zab_server {
     bool observer;
 };
 
+/* Observers that no configuration lists draw their id at random, from where no listed server's can be. */
+#define ZAB_SID_UNLISTED_MIN (UINT64_C(1) << 32)
+#define ZAB_SID_UNLISTED_MAX ((UINT64_C(1) << 63) - 1)
+/* How many of them a participant serves at once. */
+#define ZAB_UNLISTED_MAX 1024
+
+static inline bool zab_sid_is_unlisted(uint64_t sid)
+{
+    return sid >= ZAB_SID_UNLISTED_MIN && sid <= ZAB_SID_UNLISTED_MAX;
+}
+
 /* A transaction in the history. */
 struct zab_entry {
     uint64_t zxid;
@@ -97,7 +108,9 @@ struct zab_entry {
 struct zab_config {
     uint64_t sid;
     bool observer;
-    const struct zab_server *servers; /* all listed ones, this one included; copied */
+    /* All listed ones, this one included; copied. None: an unlisted observer, to which whoever comes up is a
+     * participant. */
+    const struct zab_server *servers;
     size_t n_servers;
     uint32_t tick_ms;
     uint32_t init_limit;      /* ticks a learner may take to synchronize */
@@ -122,7 +135,7 @@ enum zab_input_type {
     ZAB_IN_START,         /* once, first */
     ZAB_IN_DEADLINE,      /* the time outputs.deadline_ms asked for has come (too early or too late is harmless) */
     ZAB_IN_PEER_UP,       /* packets can be exchanged with `peer` */
-    ZAB_IN_PEER_DOWN,     /* its connection is gone, with whatever was in flight */
+    ZAB_IN_PEER_DOWN,     /* its connection is gone, with whatever was in flight; who is not listed is forgotten */
     ZAB_IN_PACKET,        /* `packet` from `peer`, in the order sent */
     ZAB_IN_LOG_SYNCED,    /* appends are durable up to `zxid` */
     ZAB_IN_EPOCHS_SYNCED, /* the epochs last put out are durable */

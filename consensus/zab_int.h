@@ -69,6 +69,7 @@ enum learner_phase {
 struct zab_peer {
     uint64_t sid;
     bool participant;
+    bool listed; /* in the configuration; others are there while they are up */
     bool up;
     uint64_t heard_ms;
     uint64_t served_ms; /* last heard of as a synchronized learner of ours */
@@ -115,6 +116,7 @@ enum learning_phase {
 struct zab {
     uint64_t sid;
     bool observer;
+    bool unlisted; /* an observer without a list of servers */
     uint32_t peer_timeout_ms;
     uint64_t init_ms;
     uint64_t sync_ms;

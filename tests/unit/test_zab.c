@@ -473,6 +473,50 @@ static void test_observer_is_informed_and_does_not_count(void **state)
     cluster_release(&c);
 }
 
+static void test_unlisted_observers_come_and_go(void **state)
+{
+    struct zab_peer_info info;
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 5, 2);
+    c.n_unlisted = 2;
+    start_all(&c);
+    assert_int_equal(cluster_node(&c, 4)->role, ZAB_OBSERVING);
+    assert_int_equal(cluster_node(&c, 5)->leader, cluster_leader(&c));
+    cluster_submit(&c, 5, "through the leader");
+    cluster_run(&c, 10);
+    assert_all_at(&c, zxid_make(1, 1));
+    /* The leader dies: they follow the next one. */
+    cluster_crash(&c, 3);
+    cluster_run(&c, 2000);
+    assert_int_equal(cluster_leader(&c), 2);
+    cluster_submit(&c, 4, "b");
+    cluster_run(&c, 10);
+    assert_int_equal(cluster_applied(&c, 5), cluster_applied(&c, 2));
+    /* One goes, and is forgotten; with nothing it comes again. */
+    assert_true(zab_peer_info(cluster_node(&c, 2)->zab, 4, &info));
+    cluster_crash(&c, 4);
+    assert_false(zab_peer_info(cluster_node(&c, 2)->zab, 4, &info));
+    assert_true(zab_peer_info(cluster_node(&c, 2)->zab, 5, &info));
+    assert_true(zab_peer_info(cluster_node(&c, 2)->zab, 3, &info));
+    cluster_wipe(&c, 4);
+    cluster_start(&c, 4);
+    cluster_start(&c, 3);
+    cluster_run(&c, 2000);
+    cluster_submit(&c, 4, "c");
+    cluster_run(&c, 10);
+    assert_int_equal(cluster_applied(&c, 4), cluster_applied(&c, 2));
+    assert_int_equal(cluster_applied(&c, 3), cluster_applied(&c, 2));
+    /* They give no quorum. */
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 3);
+    cluster_run(&c, 2000);
+    assert_int_equal(cluster_leader(&c), 0);
+    assert_int_equal(cluster_node(&c, 5)->role, ZAB_LOOKING);
+    cluster_release(&c);
+}
+
 static void test_partition_heals(void **state)
 {
     struct cluster c;
@@ -527,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_nobody_waits_long_for_the_disk_of_a_new_leader),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
         cmocka_unit_test(test_observer_is_informed_and_does_not_count),
+        cmocka_unit_test(test_unlisted_observers_come_and_go),
         cmocka_unit_test(test_partition_heals),
     };
 

@@ -113,7 +113,7 @@ void cluster_start(struct cluster *c, uint64_t sid)
     struct zab_config config = {.sid = sid,
                                 .observer = sid > c->n - c->n_observers,
                                 .servers = servers,
-                                .n_servers = c->n,
+                                .n_servers = sid > c->n - c->n_unlisted ? 0 : c->n - c->n_unlisted,
                                 .tick_ms = 2000,
                                 .init_limit = 10,
                                 .sync_limit = 5,

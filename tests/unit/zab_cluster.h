@@ -52,6 +52,7 @@ struct cluster_node {
 struct cluster {
     size_t n;
     size_t n_observers; /* the last ones */
+    size_t n_unlisted;  /* of these the last ones: no configuration lists them, and they have no list */
     size_t window_bytes;
     uint64_t now_ms;
     struct cluster_node nodes[CLUSTER_MAX]; /* sid is the index plus 1 */
