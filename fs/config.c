@@ -87,6 +87,11 @@ void config_release(struct config *c)
         free(c->servers[i].host);
     }
     free(c->servers);
+    for (i = 0; i < c->n_hosts; i++) {
+        free(c->hosts[i].host);
+    }
+    free(c->hosts);
+    free(c->subtree);
     free(c->path);
     free(c->dynamic_path);
     free(c->data_dir);
@@ -268,12 +273,12 @@ static void read_file(struct config *c, const char *path, bool dynamic, struct t
 /* ---- dataDir and myid ---- */
 
 /* The directory made absolute: a daemon has another working directory than who started it. */
-static bool resolve_data_dir(struct config *c, const struct config_place *at, struct text *problems)
+bool config_resolve_data_dir(struct config *c, const struct config_place *at, struct text *problems)
 {
     struct stat st;
     char *absolute;
 
-    if (c->path == NULL && strcmp(c->data_dir, CONFIG_STANDALONE_DIR) == 0) {
+    if (c->path == NULL && c->n_hosts == 0 && strcmp(c->data_dir, CONFIG_STANDALONE_DIR) == 0) {
         (void)mkdir(c->data_dir, 0700); /* it may be there; if it can't be made, the next call says why */
     }
     if (stat(c->data_dir, &st) != 0) {
@@ -411,7 +416,7 @@ int config_load(struct config *c, const char *path, const struct config_override
     config_check_servers(c, problems);
     if (c->data_dir == NULL) {
         config_problem(problems, &at, "dataDir is missing; add a line like dataDir=/var/lib/znodefs");
-    } else if (resolve_data_dir(c, &at, problems)) {
+    } else if (config_resolve_data_dir(c, &at, problems)) {
         find_myid(c, &at, overrides->sid, problems);
         check_peer_type(c);
     }

@@ -19,6 +19,14 @@ char *config_strdup(const char *s);
 /* A decimal number, or with `0x` a hexadecimal one, of which nothing is left over. */
 bool config_parse_number(const char *s, uint64_t *ret_value);
 
+/* Makes data_dir absolute, so that it holds in another working directory. False after telling a problem. */
+bool config_resolve_data_dir(struct config *c, const struct config_place *at, struct text *problems);
+
+/* config_server.c: a port from 1 to 65535; the host in front of `*rest`, up to a colon or within brackets, which is cut
+ * off, NULL if there is none. */
+bool config_parse_port(const char *s, uint16_t *ret_port);
+char *config_take_host(char **rest);
+
 /* config_key.c: sets what `key` means. Returns false after telling a problem. Keys without meaning here are gathered
  * in `ignored` ("key (line N), ..."). */
 bool config_set_key(struct config *c, const struct config_place *at, const char *key, const char *value,

@@ -47,13 +47,13 @@ struct key {
     }
 
 /* A day; longer is a slip of the pen. */
-#define MS_MAX 86400000
+#define MS_MAX CONFIG_MS_MAX
 
 static const struct key keys[] = {
     NUMBER("tickTime", tick_ms, 10, 600000),
     NUMBER("initLimit", init_limit, 1, 100000),
     NUMBER("syncLimit", sync_limit, 1, 100000),
-    NUMBER("znodefs.peerTimeout", peer_timeout_ms, 50, MS_MAX),
+    NUMBER("znodefs.peerTimeout", peer_timeout_ms, CONFIG_PEER_TIMEOUT_MIN, MS_MAX),
     NUMBER("jute.maxbuffer", data_max, 1024, TXN_DATA_MAX_LIMIT),
     NUMBER("snapCount", snap_count, 2, 1000000000000),
     NUMBER("snapSizeLimitInKb", snap_bytes, 0, 1ull << 40),

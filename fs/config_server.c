@@ -13,7 +13,7 @@
 
 /* ---- one line ---- */
 
-static bool parse_port(const char *s, uint16_t *ret_port)
+bool config_parse_port(const char *s, uint16_t *ret_port)
 {
     uint64_t number;
 
@@ -25,7 +25,7 @@ static bool parse_port(const char *s, uint16_t *ret_port)
 }
 
 /* Cuts the host off the front of `*rest`: up to a colon, or within brackets. NULL if there is none. */
-static char *take_host(char **rest)
+char *config_take_host(char **rest)
 {
     char *host = *rest;
     char *end;
@@ -67,7 +67,7 @@ static bool check_client(const struct config_place *at, char *client, struct tex
     char *colon = strrchr(client, ':');
     uint16_t port;
 
-    if (!parse_port(colon != NULL ? colon + 1 : client, &port)) {
+    if (!config_parse_port(colon != NULL ? colon + 1 : client, &port)) {
         config_problem(problems, at, "the clientPort \"%s\" after the \";\" is no port from 1 to 65535", client);
         return false;
     }
@@ -99,9 +99,9 @@ static bool parse_ports(struct config_server *s, const struct config_place *at, 
                        s->host);
         return false;
     }
-    if (!parse_port(peer, &s->peer_port) || !parse_port(election, &s->election_port)) {
+    if (!config_parse_port(peer, &s->peer_port) || !config_parse_port(election, &s->election_port)) {
         config_problem(problems, at, "the port \"%s\" is no number from 1 to 65535",
-                       parse_port(peer, &s->peer_port) ? election : peer);
+                       config_parse_port(peer, &s->peer_port) ? election : peer);
         return false;
     }
     s->observer = strcmp(role, "observer") == 0;
@@ -125,7 +125,7 @@ static bool parse_server(struct config_server *s, const struct config_place *at,
             return false;
         }
     }
-    host = take_host(&rest);
+    host = config_take_host(&rest);
     if (!check_host(at, host, rest, problems)) {
         return false;
     }

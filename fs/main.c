@@ -1,9 +1,11 @@
 /*
  * main: arguments and zoo.cfg in, one peer and its mount wired together on one libuv loop, exit code out.
  *
- *   STARTING --peer and mount are there--> SERVING --signal, umount--> UNMOUNTING --mount ended--> STOPPING --> ENDED
- *       |                                     |                                                      ^
+ *   STARTING --peer and mount are there--> SERVING --signal, umount-->
+ * UNMOUNTING --mount ended--> STOPPING --> ENDED |                                     | ^
  *       +--- failed: exit code ---------------+---- the peer ended by itself: detach, exit at once    | no mount
+ *
+ * With a subtree to be mounted, WAITING stands between the peer and the mount: only a state shows whether it exists.
  */
 #include "config.h"
 #include "consensus/peer.h"
@@ -12,6 +14,7 @@
 #include "mount.h"
 #include "options.h"
 #include "report.h"
+#include "subtree.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -36,7 +39,10 @@ enum exit_code {
 /* Of frames for one peer; above the window with the largest frame, so that a DIFF always fits. */
 #define QUEUE_BYTES_MAX (256u * 1024u * 1024u)
 
-enum stage { STARTING, SERVING, UNMOUNTING, STOPPING, ENDED };
+/* An observer that is not listed keeps less: it has nobody to bring up to date. */
+#define WINDOW_BYTES_UNLISTED (1024u * 1024u)
+
+enum stage { STARTING, WAITING, SERVING, UNMOUNTING, STOPPING, ENDED };
 
 struct app {
     struct options options;
@@ -53,6 +59,10 @@ struct app {
     struct report_server *servers;
     struct transport_peer *others;
     struct zab_server *members;
+    uv_timer_t wait; /* for the first synchronization, when a subtree is to be mounted */
+    struct replica_listener listener;
+    uint64_t root; /* what is mounted; 0: the whole tree */
+    int code;      /* to end with */
     enum stage stage;
 };
 
@@ -111,10 +121,19 @@ static void on_peer_ended(void *arg, const char *text)
     _exit(EXIT_CODE_DATA);
 }
 
+static void stop_waiting(struct app *app);
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct app *app = handle->data;
 
+    if (app->stage == WAITING) {
+        log_printf("%s: ending", strsignal(signum));
+        stop_waiting(app);
+        app->code = EXIT_CODE_MOUNTPOINT; /* whoever waits is told that nothing was mounted */
+        stop_peer(app);
+        return;
+    }
     if (app->stage != SERVING) {
         log_printf("%s again: still ending", strsignal(signum));
         return;
@@ -157,6 +176,20 @@ static int watch_signals(struct app *app)
     return 0;
 }
 
+/* What an unlisted observer knows of the others: where participants may be. */
+static void fill_hosts(struct app *app, struct peer_config *pc)
+{
+    const struct config *c = &app->config;
+    size_t i;
+
+    app->others = allocate(c->n_hosts, sizeof(*app->others));
+    for (i = 0; i < c->n_hosts; i++) {
+        app->others[i] = (struct transport_peer){.host = c->hosts[i].host, .port = c->hosts[i].port};
+    }
+    pc->transport.peers = app->others;
+    pc->transport.n_peers = c->n_hosts;
+}
+
 /* Who takes part, as each layer wants to be told. */
 static void fill_servers(struct app *app, struct peer_config *pc)
 {
@@ -194,15 +227,19 @@ static void fill_peer_config(struct app *app, struct peer_config *pc)
     const struct config_server *self = config_server(c, c->sid);
 
     memset(pc, 0, sizeof(*pc));
-    fill_servers(app, pc);
+    if (c->n_hosts > 0) {
+        fill_hosts(app, pc);
+    } else {
+        fill_servers(app, pc);
+    }
     pc->data_dir = c->data_dir;
     pc->replica.zab.sid = c->sid;
-    pc->replica.zab.observer = self != NULL && self->observer;
+    pc->replica.zab.observer = c->n_hosts > 0 || (self != NULL && self->observer);
     pc->replica.zab.tick_ms = (uint32_t)c->tick_ms;
     pc->replica.zab.init_limit = (uint32_t)c->init_limit;
     pc->replica.zab.sync_limit = (uint32_t)c->sync_limit;
     pc->replica.zab.peer_timeout_ms = (uint32_t)c->peer_timeout_ms;
-    pc->replica.zab.window_bytes = WINDOW_BYTES;
+    pc->replica.zab.window_bytes = c->n_hosts > 0 ? WINDOW_BYTES_UNLISTED : WINDOW_BYTES;
     pc->replica.timeo_ms = app->options.timeo_ms;
     pc->replica.data_max = (uint32_t)c->data_max;
     /* A segment is not shorter than the zeros that are written ahead in it. */
@@ -249,6 +286,7 @@ static int start_mount(struct app *app)
     const struct options *o = &app->options;
     const struct mount_options mo = {.source = o->source,
                                      .mountpoint = app->mountpoint,
+                                     .root = app->root,
                                      .read_only = o->read_only,
                                      .sync = o->sync,
                                      .soft = o->soft,
@@ -283,10 +321,85 @@ static int start_mount(struct app *app)
     return EXIT_CODE_OK;
 }
 
+static void begin_serving(struct app *app)
+{
+    struct replica_status status;
+
+    app->code = start_mount(app);
+    if (app->code != EXIT_CODE_OK) {
+        stop_peer(app);
+        return;
+    }
+    app->stage = SERVING;
+    replica_status(peer_replica(app->peer), &status);
+    log_printf("server %llu serves %s%s", (unsigned long long)status.sid,
+               app->mountpoint != NULL ? "at " : "without a mount", app->mountpoint != NULL ? app->mountpoint : "");
+    daemon_ready(&app->daemon);
+}
+
+/* ---- waiting for the subtree that is to be mounted ---- */
+
+static void stop_waiting(struct app *app)
+{
+    replica_unlisten(peer_replica(app->peer), &app->listener);
+    uv_close((uv_handle_t *)&app->wait, NULL);
+}
+
+/* There is a state now, or there has been none for timeo. */
+static void on_wait(uv_timer_t *timer)
+{
+    struct app *app = timer->data;
+    struct replica *replica = peer_replica(app->peer);
+    struct error err = {""};
+    int rv = 0;
+
+    stop_waiting(app);
+    if (!replica_readable(replica)) {
+        rv =
+            error_set(&err, -ETIMEDOUT,
+                      "mount of %s: no leader has said within %g s (-o timeo) whether the subtree exists: see that the "
+                      "hosts listed are the ensemble's participants, all of them, and that it has a quorum",
+                      app->options.source, app->options.timeo_ms / 1000.0);
+    } else {
+        rv = subtree_find(replica_tree(replica), app->config.subtree, &app->root, &err);
+    }
+    if (rv == 0) {
+        begin_serving(app);
+        return;
+    }
+    log_printf("%s", err.text);
+    app->code = EXIT_CODE_MOUNTPOINT;
+    stop_peer(app);
+}
+
+/* Not from within the replica: the mount is begun by the loop. */
+static void on_status(void *arg)
+{
+    struct app *app = arg;
+    int rv;
+
+    if (app->stage == WAITING && replica_readable(peer_replica(app->peer))) {
+        rv = uv_timer_start(&app->wait, on_wait, 0, 0);
+        assert(rv == 0);
+    }
+}
+
+static void begin_waiting(struct app *app)
+{
+    int rv = uv_timer_init(&app->loop, &app->wait);
+
+    assert(rv == 0);
+    app->stage = WAITING;
+    app->wait.data = app;
+    app->listener = (struct replica_listener){.arg = app, .status = on_status};
+    replica_listen(peer_replica(app->peer), &app->listener);
+    rv = uv_timer_start(&app->wait, on_wait, app->options.timeo_ms, 0);
+    assert(rv == 0);
+}
+
 /* Runs the loop until everything has ended; returns the exit code. */
 static int serve(struct app *app)
 {
-    int code;
     int rv = uv_loop_init(&app->loop);
 
     if (rv == 0) {
@@ -296,25 +409,18 @@ static int serve(struct app *app)
         log_printf("libuv: %s", uv_strerror(rv));
         return EXIT_CODE_DATA;
     }
-    code = start_peer(app);
-    if (code == EXIT_CODE_OK) {
-        code = start_mount(app);
-        if (code == EXIT_CODE_OK) {
-            app->stage = SERVING;
-            log_printf("server %llu serves %s%s", (unsigned long long)app->config.sid,
-                       app->mountpoint != NULL ? "at " : "without a mount",
-                       app->mountpoint != NULL ? app->mountpoint : "");
-            daemon_ready(&app->daemon);
-        } else {
-            stop_peer(app);
-        }
-    } else {
+    app->code = start_peer(app);
+    if (app->code != EXIT_CODE_OK) {
         stop_signals(app);
+    } else if (app->config.subtree != NULL) {
+        begin_waiting(app);
+    } else {
+        begin_serving(app);
     }
     (void)uv_run(&app->loop, UV_RUN_DEFAULT); /* returns once every handle is closed */
     rv = uv_loop_close(&app->loop);
     assert(rv == 0);
-    return code;
+    return app->code;
 }
 
 /* ---- before the loop ---- */
@@ -398,6 +504,15 @@ static int run(struct app *app, int argc, char **argv, struct text *problems)
     if (app->options.version) {
         printf("znodefs %s\n", ZNODEFS_VERSION);
         return EXIT_CODE_OK;
+    }
+    if (app->options.hosts) {
+        if (config_parse_hosts(&app->config, app->options.source, problems) != 0) {
+            return tell(problems, EXIT_CODE_USAGE);
+        }
+        if (config_load_hosts(&app->config, &app->options.overrides, problems) != 0) {
+            return tell(problems, EXIT_CODE_CONFIG);
+        }
+        return start(app);
     }
     if (config_load(&app->config, app->options.standalone ? NULL : app->options.source, &app->options.overrides,
                     problems) != 0) {

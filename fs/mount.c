@@ -12,6 +12,7 @@
 
 #include "dotznodefs.h"
 #include "front.h"
+#include "subtree.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -227,6 +228,7 @@ static void mount_serve(struct mount *m)
             return;
         }
         m->stats.requests++;
+        subtree_map(m->options.root, m->request.mem, m->request.size);
         if (!park_take(&m->park, &m->request)) {
             fuse_session_process_buf(m->session, &m->request);
         }
@@ -434,6 +436,7 @@ int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *r
     m->replica = replica;
     m->report = report;
     m->options = *options;
+    m->options.root = options->root != 0 ? options->root : FUSE_ROOT_ID;
     m->options.fuse_options = NULL;
     m->options.n_fuse_options = 0;
     m->options.source = strdup(options->source);

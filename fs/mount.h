@@ -16,6 +16,7 @@ struct mount;
 struct mount_options {
     const char *source;     /* shown as the device in /proc/mounts */
     const char *mountpoint; /* absolute */
+    uint64_t root;          /* the znode that is the mount's root: see subtree.h; 0: the tree's */
     bool read_only;
     bool sync;   /* every write(2) is its own transaction */
     bool soft;   /* closes that publish fail with ETIMEDOUT instead of waiting */

@@ -267,7 +267,7 @@ static size_t readdir_fill(fuse_req_t req, const struct node *dir, char *buf, si
         if (offset == 1) {
             name = "..";
             next = 2;
-            st.st_ino = dir->parent == NULL ? dir->ino : dir->parent->ino;
+            st.st_ino = dir->parent == NULL || dir->ino == mount_of(req)->options.root ? dir->ino : dir->parent->ino;
         } else if (offset >= 2) {
             uint64_t cookie;
             const struct node *n = tree_child_after(dir, offset - 2, &cookie);

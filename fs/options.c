@@ -20,6 +20,8 @@ enum option_kind {
     OPTION_DATA_DIR,
     OPTION_TIMEO,
     OPTION_LOG,
+    OPTION_INSECURE,
+    OPTION_PEER_TIMEOUT,
     OPTION_LATER,     /* announced, not there yet */
     OPTION_TOLERATED, /* mount(8)'s, for others to obey */
     OPTION_PASSED,    /* libfuse's and the kernel's */
@@ -45,6 +47,8 @@ static const struct option_rule rules[] = {
     {"dataDir=", OPTION_DATA_DIR, 0},
     {"timeo=", OPTION_TIMEO, 0},
     {"log=", OPTION_LOG, 0},
+    {"insecure=", OPTION_INSECURE, 0},
+    {"peerTimeout=", OPTION_PEER_TIMEOUT, 0},
     ON("strict", strict),
     ON("soft", soft),
     ON("sync", sync),
@@ -174,6 +178,29 @@ static void set_path(char **field, const char *word, struct text *problems)
     *field = copy_value(word);
 }
 
+static void set_insecure(struct options *o, const char *value, struct text *problems)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0) {
+        text_printf(problems, "-o insecure=%s: say yes or no\n", value);
+        return;
+    }
+    o->overrides.insecure = strcmp(value, "yes") == 0;
+    o->insecure_given = true;
+}
+
+static void set_peer_timeout(struct options *o, const char *value, struct text *problems)
+{
+    char *end = NULL;
+    unsigned long ms = strtoul(value, &end, 10);
+
+    if (*value < '0' || *value > '9' || *end != '\0' || ms < CONFIG_PEER_TIMEOUT_MIN || ms > CONFIG_MS_MAX) {
+        text_printf(problems, "-o peerTimeout=%s: give milliseconds from %d to %d\n", value, CONFIG_PEER_TIMEOUT_MIN,
+                    CONFIG_MS_MAX);
+        return;
+    }
+    o->overrides.peer_timeout_ms = ms;
+}
+
 static void pass_on(struct options *o, const char *word)
 {
     char **grown = realloc(o->fuse_options, (o->n_fuse_options + 1) * sizeof(*grown));
@@ -213,6 +240,12 @@ static void take_word(struct options *o, const char *word, struct text *problems
         return;
     case OPTION_LOG:
         set_path(&o->log_path, word, problems);
+        return;
+    case OPTION_INSECURE:
+        set_insecure(o, strchr(word, '=') + 1, problems);
+        return;
+    case OPTION_PEER_TIMEOUT:
+        set_peer_timeout(o, strchr(word, '=') + 1, problems);
         return;
     case OPTION_LATER:
         text_printf(&o->notes, "-o %s is not there yet: it changes nothing\n", word);
@@ -259,10 +292,21 @@ static void check_source(struct options *o, struct text *problems)
     } else if (access(s, F_OK) == 0) {
         text_printf(problems, "SOURCE %s is taken for a list of hosts; for the file write ./%s\n", s, s);
     } else {
-        text_printf(problems,
-                    "SOURCE %s is a list of hosts: mounts that are not listed in a zoo.cfg are not there yet; "
-                    "name a zoo.cfg (beginning with / or ./) or standalone\n",
-                    s);
+        o->hosts = true;
+    }
+}
+
+/* Options that mean something with one kind of SOURCE only. */
+static void check_fits(const struct options *o, struct text *problems)
+{
+    if (o->hosts && o->overrides.sid != 0) {
+        text_printf(problems, "-o myid does not go with a list of hosts: such a mount draws its own number; drop it\n");
+    }
+    if (!o->hosts && o->insecure_given) {
+        text_printf(problems, "-o insecure is for a list of hosts; a zoo.cfg says znodefs.insecure=yes\n");
+    }
+    if (!o->hosts && o->overrides.peer_timeout_ms != 0) {
+        text_printf(problems, "-o peerTimeout is for a list of hosts; a zoo.cfg says znodefs.peerTimeout=...\n");
     }
 }
 
@@ -277,6 +321,7 @@ static void check_operands(struct options *o, int argc, char **argv, struct text
     o->mountpoint = argv[1];
     o->unmounted = strcmp(o->mountpoint, "none") == 0;
     check_source(o, problems);
+    check_fits(o, problems);
 }
 
 int options_parse(struct options *o, int argc, char **argv, struct text *problems)
@@ -341,7 +386,9 @@ void options_usage(FILE *out)
         "\n"
         "Starts one peer of an ensemble and mounts the replicated tree. Returns once the mount answers.\n"
         "\n"
-        "SOURCE      a zoo.cfg, beginning with / or ./ or ../; or the word standalone: an ensemble of one\n"
+        "SOURCE      a zoo.cfg, beginning with / or ./ or ../; or the word standalone: an ensemble of one;\n"
+        "            or the ensemble's participants, host[:port][,host[:port]...][:/subtree] (IPv6 as [addr]:port,\n"
+        "            default port 2888): an observer that no zoo.cfg lists and that keeps nothing on disk\n"
         "MOUNTPOINT  a directory; or the word none: a peer without a mount\n"
         "\n"
         "  -f  stay in the foreground and log to stderr\n"
@@ -350,7 +397,10 @@ void options_usage(FILE *out)
         "  -h  print this\n"
         "\n"
         "  -o myid=N         this server's number, instead of dataDir/myid\n"
-        "  -o dataDir=DIR    instead of the zoo.cfg's; for standalone the default is " CONFIG_STANDALONE_DIR "\n"
+        "  -o dataDir=DIR    instead of the zoo.cfg's; for standalone the default is " CONFIG_STANDALONE_DIR ",\n"
+        "                    for a list of hosts none: then nothing is kept\n"
+        "  -o insecure=yes   allow SOURCE to name hosts outside loopback, although peers do not authenticate\n"
+        "  -o peerTimeout=MS with hosts: the ensemble's znodefs.peerTimeout, if it is not 1000\n"
         "  -o log=FILE       log into FILE instead of stderr and, in the background, syslog\n"
         "  -o timeo=SECONDS  without a quorum for this long, calls that change something fail (default 5)\n"
         "  -o soft           closes that publish fail then, too, instead of waiting\n"

@@ -13,8 +13,10 @@ struct options {
     bool help;
     const char *source;     /* as given; in argv */
     const char *mountpoint; /* as given; in argv */
-    bool standalone;        /* what SOURCE is: else a zoo.cfg */
+    bool standalone;        /* what SOURCE is: this, */
+    bool hosts;             /* or a list of hosts, not looked into yet; else a zoo.cfg */
     bool unmounted;         /* MOUNTPOINT is `none` */
+    bool insecure_given;
     bool read_only;
     bool sync;
     bool soft;

@@ -128,7 +128,7 @@ static enum verdict judge(const struct mount *m, const uint8_t *bytes, size_t le
             return VERDICT_GO;
         }
     }
-    if (ino == FUSE_ROOT_ID && in.opcode == FUSE_GETATTR) {
+    if (ino == m->options.root && in.opcode == FUSE_GETATTR) {
         return VERDICT_GO; /* or nobody could walk to .znodefs */
     }
     if (!replica_readable(m->replica)) {

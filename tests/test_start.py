@@ -39,7 +39,9 @@ def test_help_and_version(znodefs):
         (["standalone", "a", "b"], "too much"),
         (["-o", "stricy", "standalone", "mnt"], "did you mean strict?"),
         (["-x", "standalone", "mnt"], "-x"),
-        (["host1:2888,host2:/app", "mnt"], "list of hosts"),
+        (["host1:2888,,host2:/app", "mnt"], "host missing in the list"),
+        (["host1/app", "mnt"], "begins with"),
+        (["-o", "myid=1", "host1", "mnt"], "-o myid does not go with a list of hosts"),
         (["-o", "timeo=soon", "standalone", "mnt"], "timeo=soon"),
     ],
 )

@@ -223,6 +223,38 @@ class Peer:
         return wrong
 
 
+class Observer(Peer):
+    """A mount of an ensemble that no zoo.cfg lists: it knows hosts. It keeps nothing on disk unless `keep`."""
+
+    def __init__(self, ensemble, name, subtree="", hosts=None, keep=False):
+        # Not Peer's: there is no zoo.cfg and no myid.
+        # pylint: disable=super-init-not-called
+        self.ensemble = ensemble
+        self.sid = name
+        self.mount = os.path.join(ensemble.dir, f"mount-{name}")
+        self.data = os.path.join(ensemble.dir, f"data-{name}") if keep else None
+        self.cfg = os.path.join(ensemble.dir, f"no-zoo.cfg-{name}")
+        self.log = os.path.join(ensemble.dir, f"log-{name}")
+        self.process = None
+        self.subtree = subtree
+        self.hosts = hosts
+        os.mkdir(self.mount)
+        if keep:
+            os.mkdir(self.data)
+
+    @property
+    def source(self):
+        hosts = self.hosts or [f"127.0.0.1:{self.ensemble.ports[2 * sid - 2]}" for sid in self.ensemble.peers]
+        return ",".join(hosts) + (f":{self.subtree}" if self.subtree else "")
+
+    def command(self, *options):
+        given = list(options) + ([f"dataDir={self.data}"] if self.data else [])
+        return [BINARY, "-f"] + (["-o", ",".join(given)] if given else []) + [self.source, self.mount]
+
+    def wait_state(self, state="observing", deadline=30.0):
+        return wait_until(lambda: self.status().get("state") == state, deadline, f"observer {self.sid} to be {state}")
+
+
 class Ensemble:
     """`n` servers on loopback ports of their own, in a folder of their own."""
 
@@ -234,7 +266,17 @@ class Ensemble:
         os.makedirs(directory, exist_ok=True)
         self.peers = {sid: Peer(self, sid) for sid in range(1, n + 1)}
         self.ports = free_ports(2 * n)
+        self.observers = []
         self.write_configs()
+
+    def observer(self, name, *options, wait=True, **kwargs):
+        """A started Observer, synchronized if `wait`."""
+        observer = Observer(self, name, **kwargs)
+        self.observers.append(observer)
+        observer.start(*options, wait=wait)
+        if wait:
+            observer.wait_state()
+        return observer
 
     def write_configs(self):
         servers = [
@@ -284,9 +326,10 @@ class Ensemble:
 
     def wait_equal(self, deadline=60.0):
         """Until all have applied the same transactions."""
+        everybody = self.running() + [each for each in self.observers if each.process is not None]
 
         def equal():
-            states = [(state["zxid"], state["digest"]) for state in (peer.status() for peer in self.running())]
+            states = [(state["zxid"], state["digest"]) for state in (peer.status() for peer in everybody)]
             return len(set(states)) == 1 and states[0]
 
         return wait_until(equal, deadline, "equal zxids and digests")
@@ -308,7 +351,7 @@ class Ensemble:
         wrong = []
         for peer in self.running():
             peer.send(signal.SIGCONT)  # whoever ends may wait for a quorum
-        for peer in self:
+        for peer in self.observers + list(self):
             wrong += peer.clean_up()
         return wrong
 
@@ -317,7 +360,7 @@ class Ensemble:
         kept = os.path.join(ROOT, "build", "test-logs", name)
         shutil.rmtree(kept, ignore_errors=True)
         os.makedirs(kept)
-        for peer in self:
+        for peer in list(self) + self.observers:
             for path in (peer.log, peer.cfg):
                 if os.path.exists(path):
                     shutil.copy(path, kept)

@@ -393,6 +393,67 @@ static void test_options_refused(void **state)
     }
 }
 
+static void hosts_refused(const char *source, const char *words)
+{
+    struct config c;
+    struct text problems;
+
+    config_init(&c);
+    text_init(&problems);
+    assert_int_not_equal(config_parse_hosts(&c, source, &problems), 0);
+    if (strstr(problems.chars, words) == NULL) {
+        fail_msg("\"%s\" is not in: %s", words, problems.chars);
+    }
+    config_release(&c);
+    text_release(&problems);
+}
+
+static void test_hosts(void **state)
+{
+    struct fixture *f = *state;
+    struct config *c = &f->config;
+
+    assert_int_equal(config_parse_hosts(c, "a,b:7,[::1]:8,[fe80::2]:/x//y/", &f->problems), 0);
+    assert_int_equal(c->n_hosts, 4);
+    assert_string_equal(c->hosts[0].host, "a");
+    assert_int_equal(c->hosts[0].port, 2888);
+    assert_int_equal(c->hosts[1].port, 7);
+    assert_string_equal(c->hosts[2].host, "::1");
+    assert_int_equal(c->hosts[2].port, 8);
+    assert_string_equal(c->hosts[3].host, "fe80::2");
+    assert_int_equal(c->hosts[3].port, 2888);
+    assert_string_equal(c->subtree, "/x/y");
+    hosts_refused("a,,b", "a host missing");
+    hosts_refused("", "a host missing");
+    hosts_refused("a,", "a host missing");
+    hosts_refused("::1", "[ ]");
+    hosts_refused("[::1", "a host missing");
+    hosts_refused("a:0", "no port");
+    hosts_refused("a:65536", "no port");
+    hosts_refused("a:1:2", "no port");
+    hosts_refused("a/b", "begins with \":/\"");
+    hosts_refused("a:/b/../c", "without . and ..");
+}
+
+static void test_hosts_loaded(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(config_parse_hosts(&f->config, "127.0.0.1,localhost:/", &f->problems), 0);
+    assert_null(f->config.subtree);
+    assert_int_equal(config_load_hosts(&f->config, &f->overrides, &f->problems), 0);
+    assert_null(f->config.data_dir);
+    assert_int_equal(f->config.snap_count, 0);
+    assert_int_equal(config_parse_hosts(&f->config, "192.0.2.1", &f->problems), 0);
+    assert_int_not_equal(config_load_hosts(&f->config, &f->overrides, &f->problems), 0);
+    assert_non_null(strstr(f->problems.chars, "-o insecure=yes"));
+    text_release(&f->problems);
+    f->overrides.insecure = true;
+    f->overrides.data_dir = f->data;
+    assert_int_equal(config_load_hosts(&f->config, &f->overrides, &f->problems), 0);
+    assert_string_equal(f->config.data_dir, f->data);
+}
+
 static void test_source(void **state)
 {
     struct options o;
@@ -400,8 +461,15 @@ static void test_source(void **state)
 
     (void)state;
     text_init(&problems);
-    assert_int_not_equal(PARSE(&o, &problems, "host1,host2:/app", "/mnt"), 0);
-    assert_non_null(strstr(problems.chars, "list of hosts"));
+    assert_int_equal(PARSE(&o, &problems, "-o", "insecure=yes,peerTimeout=3000", "host1,host2:/app", "/mnt"), 0);
+    assert_true(o.hosts && !o.standalone && o.overrides.insecure);
+    assert_int_equal(o.overrides.peer_timeout_ms, 3000);
+    options_release(&o);
+    assert_int_not_equal(PARSE(&o, &problems, "-o", "myid=3", "host1", "/mnt"), 0);
+    assert_non_null(strstr(problems.chars, "-o myid does not go with a list of hosts"));
+    options_release(&o);
+    assert_int_not_equal(PARSE(&o, &problems, "-o", "insecure=yes", "standalone", "/mnt"), 0);
+    assert_non_null(strstr(problems.chars, "znodefs.insecure=yes"));
     options_release(&o);
     assert_int_not_equal(PARSE(&o, &problems, "-f"), 0);
     assert_non_null(strstr(problems.chars, "something is missing"));
@@ -427,6 +495,8 @@ int main(void)
         cmocka_unit_test(test_suggest),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_options_refused),
+        cmocka_unit_test_setup_teardown(test_hosts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hosts_loaded, setup, teardown),
         cmocka_unit_test(test_source),
     };
 
