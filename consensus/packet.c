@@ -16,6 +16,7 @@
  * The body of a greeting (type 0; the word keeps a stray frame from passing for one):
  *
  *      [ version, ensemble, 0, "znodefs", sid, sid_to, observer, nonce ]
+ *      [ version, ensemble, 0, "znodefs", sid, sid_to, observer, nonce, members ]    (to an unlisted observer)
  *
  * Whatever else the versions to come change: header, version, ensemble and type stay where they are.
  */
@@ -30,6 +31,7 @@
 
 #define FIELDS_PACKET   19
 #define FIELDS_GREETING 8
+#define FIELDS_MEMBERS  9 /* a greeting with members */
 #define TYPE_GREETING   0
 /* Above the largest encoding of all fields but the body: 18 fields of 9 bytes at most, and the two length prefixes. */
 #define ENVELOPE_MAX 192
@@ -146,8 +148,10 @@ struct buf *packet_encode(const struct zab_packet *p, uint64_t ensemble)
 struct buf *packet_encode_greeting(const struct packet_greeting *g)
 {
     msgpack_packer pk;
-    struct buf *frame = frame_begin(&pk, 0, FIELDS_GREETING);
+    struct buf *frame = frame_begin(&pk, g->members_len, g->members != NULL ? FIELDS_MEMBERS : FIELDS_GREETING);
     int rv;
+
+    assert(g->members_len <= PACKET_MEMBERS_MAX);
 
     pack_uint(&pk, PACKET_VERSION);
     pack_uint(&pk, g->ensemble);
@@ -160,6 +164,12 @@ struct buf *packet_encode_greeting(const struct packet_greeting *g)
     pack_uint(&pk, g->sid_to);
     pack_bool(&pk, g->observer);
     pack_uint(&pk, g->nonce);
+    if (g->members != NULL) {
+        rv = msgpack_pack_str(&pk, g->members_len);
+        assert(rv == 0);
+        rv = msgpack_pack_str_body(&pk, g->members, g->members_len);
+        assert(rv == 0);
+    }
     return frame_end(frame);
 }
 
@@ -252,6 +262,19 @@ static void read_word(struct reader *r, const char *word)
         memcmp(object.via.str.ptr, word, strlen(word)) != 0) {
         r->bad = true;
     }
+}
+
+/* Points into the frame. */
+static const char *read_text(struct reader *r, size_t *ret_len)
+{
+    msgpack_object object = read_object(r);
+
+    if (r->bad || object.type != MSGPACK_OBJECT_STR || object.via.str.size > PACKET_MEMBERS_MAX) {
+        r->bad = true;
+        return NULL;
+    }
+    *ret_len = object.via.str.size;
+    return object.via.str.ptr;
 }
 
 static struct buf *read_body(struct reader *r, enum zab_packet_type type)
@@ -373,7 +396,7 @@ int packet_decode_greeting(const uint8_t *frame, size_t len, struct packet_greet
     read_uint(&r, PACKET_VERSION);
     g.ensemble = read_uint(&r, UINT64_MAX);
     read_uint(&r, TYPE_GREETING);
-    if (r.bad || r.n_fields != FIELDS_GREETING) {
+    if (r.bad || (r.n_fields != FIELDS_GREETING && r.n_fields != FIELDS_MEMBERS)) {
         return -EBADMSG;
     }
     read_word(&r, greeting_word);
@@ -381,6 +404,9 @@ int packet_decode_greeting(const uint8_t *frame, size_t len, struct packet_greet
     g.sid_to = read_uint(&r, UINT64_MAX);
     g.observer = read_bool(&r);
     g.nonce = read_uint(&r, UINT64_MAX);
+    if (r.n_fields == FIELDS_MEMBERS) {
+        g.members = read_text(&r, &g.members_len);
+    }
     if (!reader_whole(&r)) {
         return -EBADMSG;
     }

@@ -15,6 +15,7 @@
 #define PACKET_FRAME_MAX 83886080u /* 80 MiB */
 /* Before the greeting a stranger may not make us buffer more than this. */
 #define PACKET_GREETING_MAX 4096
+#define PACKET_MEMBERS_MAX  3584 /* of it */
 
 /* The first frame on a connection, each way. */
 struct packet_greeting {
@@ -23,6 +24,10 @@ struct packet_greeting {
     uint64_t sid_to;   /* the server it means to reach; 0: whoever listens there */
     bool observer;
     uint64_t nonce; /* drawn at the sender's start: tells a restarted peer from one that reconnects */
+    /* A participant's answer to an unlisted observer: whom else it may dial (transport_members.c). Not terminated; what
+     * is decoded points into the frame. NULL: nothing is said. */
+    const char *members;
+    size_t members_len;
 };
 
 /* What stands in the PACKET_HEADER_LEN bytes of a frame's header. -EBADMSG: not ours (magic); -EFBIG: the frame, header

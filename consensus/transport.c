@@ -73,6 +73,15 @@ static int listen_open(const struct transport_config *config, int *ret_fd, struc
 
 /* ---- links ---- */
 
+static void link_init_timer(struct peer_link *pl)
+{
+    int rv = uv_timer_init(pl->t->loop, &pl->timer);
+
+    assert(rv == 0);
+    pl->timer.data = pl;
+    pl->t->pending++;
+}
+
 struct peer_link *transport_link(const struct transport *t, uint64_t sid)
 {
     struct peer_link *pl;
@@ -134,6 +143,44 @@ struct peer_link *link_new_guest(struct transport *t, uint64_t sid)
     return pl;
 }
 
+static void link_set_host(struct peer_link *pl, const char *host, uint16_t port)
+{
+    free(pl->host);
+    pl->host = strdup(host);
+    if (pl->host == NULL) {
+        abort();
+    }
+    pl->port = port;
+    if (pl->sid == 0) {
+        link_name(pl);
+    }
+}
+
+void link_new_learned(struct transport *t, uint64_t sid, const char *host, uint16_t port)
+{
+    struct peer_link *pl = calloc(1, sizeof(*pl));
+
+    if (pl == NULL) {
+        abort();
+    }
+    pl->t = t;
+    pl->by_host = true;
+    pl->member_sid = sid;
+    pl->dials = true;
+    link_set_host(pl, host, port);
+    link_init_timer(pl);
+    pl->next_learned = t->learned;
+    t->learned = pl;
+    t->n_learned++;
+    dial_soon(pl, LEARNED_MS);
+}
+
+/* A connection to the old address stays as long as it works. */
+void link_move(struct peer_link *pl, const char *host, uint16_t port)
+{
+    link_set_host(pl, host, port);
+}
+
 void link_drop_conn(struct peer_link *pl)
 {
     if (!pl->guest) {
@@ -154,7 +201,6 @@ void link_drop_conn(struct peer_link *pl)
 static void link_init(struct transport *t, struct peer_link *pl, const struct transport_peer *peer)
 {
     bool both_observe = t->observer && peer->observer;
-    int rv;
 
     assert(peer->sid != t->sid);
     assert(peer->sid != 0 || t->observer);
@@ -168,10 +214,7 @@ static void link_init(struct transport *t, struct peer_link *pl, const struct tr
     pl->observer = peer->observer;
     /* Of an observer and a participant the observer dials; else the larger id. */
     pl->dials = !both_observe && (t->observer != peer->observer ? t->observer : t->sid > peer->sid);
-    rv = uv_timer_init(t->loop, &pl->timer);
-    assert(rv == 0);
-    pl->timer.data = pl;
-    t->pending++;
+    link_init_timer(pl);
     if (pl->by_host) {
         link_name(pl);
     } else {
@@ -193,6 +236,7 @@ static struct transport *transport_new(uv_loop_t *loop, const struct transport_c
     t->sid = config->sid;
     t->observer = config->observer;
     t->nonce = config->nonce;
+    t->loopback_only = config->loopback_only;
     t->queue_bytes_max = config->queue_bytes_max != 0 ? config->queue_bytes_max : TRANSPORT_QUEUE_BYTES_DEFAULT;
     assert(config->silent_ms <= TRANSPORT_SILENT_MS_MAX);
     t->silent_ms = config->silent_ms != 0 ? config->silent_ms : TRANSPORT_SILENT_MS_DEFAULT;
@@ -252,6 +296,17 @@ static void cache_drop(struct transport *t)
     t->cached_packet.body = NULL;
 }
 
+static void learned_free(struct transport *t)
+{
+    while (t->learned != NULL) {
+        struct peer_link *pl = t->learned;
+
+        t->learned = pl->next_learned;
+        free(pl->host);
+        free(pl);
+    }
+}
+
 void transport_unpend(struct transport *t)
 {
     void (*closed)(void *arg) = t->closed;
@@ -271,6 +326,7 @@ void transport_unpend(struct transport *t)
         free(t->links[i].host);
     }
     free(t->links);
+    learned_free(t);
     cache_drop(t);
     free(t);
     if (closed != NULL) {
@@ -290,8 +346,15 @@ static void link_timer_closed_cb(uv_handle_t *handle)
     transport_unpend(pl->t);
 }
 
+static void link_close(struct peer_link *pl)
+{
+    dial_stop(pl);
+    uv_close((uv_handle_t *)&pl->timer, link_timer_closed_cb);
+}
+
 void transport_stop(struct transport *t, void (*closed)(void *arg), void *arg)
 {
+    struct peer_link *pl;
     struct conn *c;
     size_t i;
 
@@ -301,8 +364,10 @@ void transport_stop(struct transport *t, void (*closed)(void *arg), void *arg)
     t->closed_arg = arg;
     uv_close((uv_handle_t *)&t->listener, listener_closed_cb);
     for (i = 0; i < t->n_links; i++) {
-        dial_stop(&t->links[i]);
-        uv_close((uv_handle_t *)&t->links[i].timer, link_timer_closed_cb);
+        link_close(&t->links[i]);
+    }
+    for (pl = t->learned; pl != NULL; pl = pl->next_learned) {
+        link_close(pl);
     }
     for (c = t->conns; c != NULL; c = c->next) {
         conn_close(c);

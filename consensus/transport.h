@@ -5,9 +5,9 @@
  * One connection per pair of peers: the one with the larger sid dials, an observer always dials. Hosts are resolved
  * again at every dial (lesson 10). A connection is up once both greetings were exchanged and agree; a second one from
  * the same peer replaces the first. An observer that is not listed knows hosts, and learns who answers there by the
- * greeting; a participant takes up to ZAB_UNLISTED_MAX of them, which are known to it while they are connected.
- * Strangers' bytes, oversized frames, other versions and other ensembles are refused with one log line per reason and
- * address (rate-limited), and the connection is closed.
+ * greeting, which also tells it of the other participants; a participant takes up to ZAB_UNLISTED_MAX of them, which
+ * are known to it while they are connected. Strangers' bytes, oversized frames, other versions and other ensembles are
+ * refused with one log line per reason and address (rate-limited), and the connection is closed.
  */
 #ifndef CONSENSUS_TRANSPORT_H
 #define CONSENSUS_TRANSPORT_H
@@ -40,6 +40,7 @@ struct transport_config {
     uint16_t listen_port;
     const struct transport_peer *peers; /* the others; copied */
     size_t n_peers;
+    bool loopback_only; /* with peers without a sid: no other address is dialled, whatever a name resolves to */
     /* A peer that lets more pile up is disconnected; SNAP_DATA does not count. 0: TRANSPORT_QUEUE_BYTES_DEFAULT. */
     size_t queue_bytes_max;
     /* A connection whose other end does not even answer as a host for so long is given up. 0:

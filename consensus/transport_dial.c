@@ -101,8 +101,41 @@ static void dial_later(struct peer_link *pl)
     }
 }
 
+void dial_soon(struct peer_link *pl, uint64_t delay_ms)
+{
+    int rv = uv_timer_start(&pl->timer, dial_timer_cb, delay_ms, 0);
+
+    assert(rv == 0);
+}
+
+static bool address_allowed(const struct peer_link *pl, const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+    const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
+
+    if (!pl->by_host || !pl->t->loopback_only) {
+        return true;
+    }
+    return address->ss_family == AF_INET ? ntohl(in4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET
+                                         : IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+/* Leaves out addresses that may not be dialled. */
+static void dial_skip_forbidden(struct peer_link *pl)
+{
+    while (pl->next_address < pl->n_addresses && !address_allowed(pl, &pl->addresses[pl->next_address])) {
+        log_limited(
+            pl->t, LOG_UNREACHABLE, pl->host,
+            "%s is not dialled: it is outside this machine's loopback, and peers do not authenticate or encrypt "
+            "yet: if the network is trusted, mount with -o insecure=yes",
+            pl->name);
+        pl->next_address++;
+    }
+}
+
 static void dial_next_address(struct peer_link *pl)
 {
+    dial_skip_forbidden(pl);
     if (pl->next_address < pl->n_addresses) {
         pl->dial = conn_dial(pl, &pl->addresses[pl->next_address++]);
     } else {
@@ -113,7 +146,8 @@ static void dial_next_address(struct peer_link *pl)
 static void resolve_failed(struct peer_link *pl, int rv)
 {
     log_limited(pl->t, LOG_UNREACHABLE, pl->host, "%s: cannot resolve %s: %s: trying again; check the name in %s",
-                pl->name, pl->host, uv_strerror(rv), pl->by_host ? "the list of hosts" : "its line of zoo.cfg");
+                pl->name, pl->host, uv_strerror(rv),
+                pl->by_host && pl->member_sid == 0 ? "the list of hosts" : "its line of zoo.cfg");
     dial_later(pl);
 }
 
@@ -144,7 +178,12 @@ void dial_start(struct peer_link *pl)
 
     assert(!pl->resolving);
     assert(pl->dial == NULL);
-    pl->twin = false;
+    /* Somebody else's connection leads to who is expected there. */
+    pl->twin = pl->member_sid != 0 && transport_link(pl->t, pl->member_sid) != NULL;
+    if (pl->twin) {
+        dial_later(pl);
+        return;
+    }
     pl->next_address = 0;
     pl->n_addresses = address_numeric(pl->host, pl->port, &pl->addresses[0]);
     if (pl->n_addresses > 0) {

@@ -8,9 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-void conn_greet(struct conn *c, uint64_t sid_to)
+static struct packet_greeting greeting_of(const struct transport *t, uint64_t sid_to)
 {
-    struct transport *t = c->t;
     struct packet_greeting g = {
         .ensemble = t->cb.ensemble(t->cb.arg),
         .sid = t->sid,
@@ -19,6 +18,26 @@ void conn_greet(struct conn *c, uint64_t sid_to)
         .nonce = t->nonce,
     };
 
+    return g;
+}
+
+void conn_greet(struct conn *c, uint64_t sid_to)
+{
+    struct packet_greeting g = greeting_of(c->t, sid_to);
+
+    conn_queue(c, packet_encode_greeting(&g));
+    conn_flush(c);
+}
+
+static void conn_answer(struct conn *c, const struct packet_greeting *theirs)
+{
+    struct packet_greeting g = greeting_of(c->t, theirs->sid);
+    char members[PACKET_MEMBERS_MAX];
+
+    if (theirs->observer && zab_sid_is_unlisted(theirs->sid)) {
+        g.members = members;
+        g.members_len = members_text(c->t, members, sizeof(members));
+    }
     conn_queue(c, packet_encode_greeting(&g));
     conn_flush(c);
 }
@@ -59,8 +78,10 @@ static bool greeting_by_host_ok(struct conn *c, const struct packet_greeting *g)
         return false;
     }
     if (other != NULL && other != c->pl) {
-        log_limited(c->t, LOG_REPLACED, c->log_key, "%s is %s, which is connected already: once is enough", c->pl->name,
-                    other->name);
+        if (c->pl->member_sid == 0) {
+            log_limited(c->t, LOG_REPLACED, c->log_key, "%s is %s, which is connected already: once is enough",
+                        c->pl->name, other->name);
+        }
         c->pl->twin = true;
         conn_close(c);
         return false;
@@ -68,6 +89,7 @@ static bool greeting_by_host_ok(struct conn *c, const struct packet_greeting *g)
     if (c->pl->sid == 0) {
         link_identify(c->pl, g->sid);
     }
+    c->pl->twin = false;
     return true;
 }
 
@@ -180,7 +202,7 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
         return;
     }
     if (!c->dialled) {
-        conn_greet(c, g.sid);
+        conn_answer(c, &g);
         if (c->state == CONN_CLOSING) {
             return;
         }
@@ -194,7 +216,11 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
         c->pl->n_conns++;
     }
     c->nonce = g.nonce;
-    if (greeting_role_ok(c, &g) && conn_ensemble_fits(c, g.ensemble)) {
-        conn_greeted(c);
+    if (!greeting_role_ok(c, &g) || !conn_ensemble_fits(c, g.ensemble)) {
+        return;
     }
+    if (c->pl->by_host && g.members != NULL) {
+        members_learn(c->t, g.members, g.members_len);
+    }
+    conn_greeted(c);
 }

@@ -1,7 +1,7 @@
 /*
  * What the files of transport share: transport.c (start, stop, sending), transport_conn.c (one connection's life),
  * transport_frame.c (from bytes to packets), transport_greet.c (who may connect), transport_dial.c (names, dialling,
- * backoff), transport_log.c (log lines).
+ * backoff), transport_members.c (what an unlisted observer is told), transport_log.c (log lines).
  */
 #ifndef CONSENSUS_TRANSPORT_INTERNAL_H
 #define CONSENSUS_TRANSPORT_INTERNAL_H
@@ -17,6 +17,9 @@
 #define BACKOFF_MAX_MS      250
 /* A connection that lasted this long ended by a mishap, and is dialled again at once. */
 #define STABLE_MS 1000
+/* Hosts of the list are dialled first; what is learned of besides them this much later. */
+#define LEARNED_MS  200
+#define MEMBERS_MAX 255 /* that are learned */
 /* A host that turned out to be a server that is connected already is asked again this much later. */
 #define TWIN_MS 10000
 /* An idle connection is asked for a sign of life after so many seconds, so that who vanished does not keep its place.
@@ -113,6 +116,8 @@ struct peer_link {
     bool by_host;      /* who it is is learned at each greeting, and forgotten when the connection goes */
     bool twin;         /* the host turned out to be a server that another link has */
     bool guest;
+    struct peer_link *next_learned;
+    uint64_t member_sid;      /* learned: who is expected there; 0: none of the learned */
     unsigned n_conns;         /* guest: connections that point here */
     char name[LINK_NAME_MAX]; /* for log lines */
     char *host;
@@ -143,7 +148,10 @@ struct transport {
     uv_tcp_t listener;
     struct peer_link *links; /* the configured ones */
     size_t n_links;
-    struct peer_link *by_sid; /* these and the guests */
+    struct peer_link *learned; /* participants that others told of */
+    size_t n_learned;
+    bool loopback_only;
+    struct peer_link *by_sid; /* all that are known by their sid, and the guests */
     size_t n_guests;
     struct conn *conns; /* newest first */
     unsigned n_ungreeted;
@@ -164,6 +172,9 @@ void link_identify(struct peer_link *pl, uint64_t sid);
 void link_forget(struct peer_link *pl);
 /* A new link for an unlisted observer; NULL when there are ZAB_UNLISTED_MAX. */
 struct peer_link *link_new_guest(struct transport *t, uint64_t sid);
+/* A participant that others tell of; and its new address. */
+void link_new_learned(struct transport *t, uint64_t sid, const char *host, uint16_t port);
+void link_move(struct peer_link *pl, const char *host, uint16_t port);
 /* A connection points to `pl` no more. */
 void link_drop_conn(struct peer_link *pl);
 void transport_unpend(struct transport *t); /* one of `pending` has ended */
@@ -181,13 +192,18 @@ void conn_tell_down(struct conn *c);
 /* transport_frame.c: takes all whole frames out of c->in */
 void conn_parse(struct conn *c);
 
-/* transport_greet.c */
+/* transport_members.c: writes whom an unlisted observer may dial besides this server; takes over what it was told. */
+size_t members_text(const struct transport *t, char *text, size_t size);
+void members_learn(struct transport *t, const char *text, size_t len);
+
+/* transport_greet.c: as the one that dials */
 void conn_greet(struct conn *c, uint64_t sid_to);
 void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len);
 bool conn_ensemble_fits(struct conn *c, uint64_t ensemble);
 
 /* transport_dial.c */
 void dial_start(struct peer_link *pl);
+void dial_soon(struct peer_link *pl, uint64_t delay_ms);
 void dial_ended(struct peer_link *pl, bool was_up, uint64_t lasted_ms);
 void dial_stop(struct peer_link *pl);
 size_t dial_addresses(const char *host, uint16_t port, struct sockaddr_storage *addresses, size_t max);

@@ -188,6 +188,7 @@ static void fill_hosts(struct app *app, struct peer_config *pc)
     }
     pc->transport.peers = app->others;
     pc->transport.n_peers = c->n_hosts;
+    pc->transport.loopback_only = !c->insecure;
 }
 
 /* Who takes part, as each layer wants to be told. */

@@ -160,6 +160,17 @@ def test_hosts_given_twice(make_ensemble):
     wait_until(lambda: len(observer.peers()) == 4, 30, "all participants")
 
 
+@pytest.mark.parametrize("sid", (1, 2, 3))
+def test_one_host_is_enough(make_ensemble, sid):
+    """Whoever leads: the others are learned of; and they are enough when that one is gone."""
+    ensemble = make_ensemble()
+    observer = ensemble.observer("o", hosts=[f"localhost:{ensemble.ports[2 * sid - 2]}"])
+    wait_until(lambda: len(observer.peers()) == 4, 30, "all participants")
+    ensemble[sid].stop()
+    observer.write("f", "x\n")
+    everywhere(ensemble, "f", "x\n")
+
+
 def test_read_only(make_ensemble):
     ensemble = make_ensemble()
     observer = ensemble.observer("o", "ro")
@@ -240,6 +251,7 @@ def test_wiped_member_at_a_new_address(make_ensemble):
     """One after the other the members hear of a new address; the data comes from those that have it."""
     ensemble = make_ensemble()
     ensemble[1].write("f", "kept\n")
+    early = ensemble.observer("early", hosts=[f"127.0.0.1:{ensemble.ports[2 * sid - 2]}" for sid in (1, 2, 3)])
     ensemble[3].stop()
     shell(f"rm -rf {ensemble[3].data}/znodefs")
     ensemble.ports[4:6] = free_ports(2)
@@ -250,6 +262,7 @@ def test_wiped_member_at_a_new_address(make_ensemble):
         wait_until(lambda each=sid: ensemble[each].status()["quorum"] == "yes", 30, "a quorum after the restart")
     ensemble.wait_quorum()
     everywhere(ensemble, "f", "kept\n")
+    wait_until(lambda: {row["id"] for row in early.peers()} >= {"1", "2", "3"}, 30, "the new address to be learned")
     observer = ensemble.observer("o")
     observer.write("g", "new\n")
     everywhere(ensemble, "g", "new\n")
