@@ -324,16 +324,17 @@ static int args_add(struct fuse_args *args, const char *option)
 static int args_build(const struct mount_options *o, struct fuse_args *args)
 {
     char *source = NULL; /* has commas: hosts */
-    char name[LOG_LINE_MAX];
-    int rv = 0;
-    int n = snprintf(name, sizeof(name), "fsname=%s", o->source);
+    char *name;
+    int rv;
 
-    if (n < 0 || (size_t)n >= sizeof(name)) {
-        return -ENAMETOOLONG;
-    }
-    if (fuse_opt_add_arg(args, "znodefs") != 0 || fuse_opt_add_opt_escaped(&source, name) != 0) {
-        free(source);
+    if (asprintf(&name, "fsname=%s", o->source) < 0) {
         return -ENOMEM;
+    }
+    rv = fuse_opt_add_arg(args, "znodefs") != 0 || fuse_opt_add_opt_escaped(&source, name) != 0 ? -ENOMEM : 0;
+    free(name);
+    if (rv != 0) {
+        free(source);
+        return rv;
     }
     rv = args_add(args, source);
     free(source);

@@ -199,16 +199,23 @@ static void add_mount_metrics(const struct mount_stats *m, struct text *out)
 
 static void add_peer_metrics(struct replica *replica, struct text *out)
 {
+    uint64_t unlisted = 0;
     size_t n;
     size_t i;
     struct replica_peer_status *peers = all_peers(replica, &n);
 
     text_printf(out, "# HELP znodefs_peer_up 1 while a connection to the peer is up.\n# TYPE znodefs_peer_up gauge\n");
     for (i = 0; i < n; i++) {
+        /* Observers that are not listed are counted instead: each start of one would make a series of its own. */
+        if (zab_sid_is_unlisted(peers[i].sid)) {
+            unlisted += !peers[i].self;
+            continue;
+        }
         text_printf(out, "znodefs_peer_up{id=\"%" PRIu64 "\"} %d\n", peers[i].sid,
                     peers[i].up || peers[i].self ? 1 : 0);
     }
     free(peers);
+    gauge(out, "unlisted_observers", "Connected observers that zoo.cfg does not list.", unlisted);
 }
 
 void report_metrics(const struct report *r, struct text *out)

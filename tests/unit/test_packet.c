@@ -130,8 +130,33 @@ static void test_greeting_comes_back(void **state)
     assert_int_equal(back.sid_to, g.sid_to);
     assert_int_equal(back.observer, g.observer);
     assert_int_equal(back.nonce, g.nonce);
+    assert_null(back.members);
     assert_int_equal(packet_decode(frame->bytes, frame->len, &packet), -EBADMSG);
     buf_unref(frame);
+}
+
+static void test_greeting_with_members(void **state)
+{
+    static char members[PACKET_MEMBERS_MAX];
+    struct packet_greeting g = {.sid = UINT64_MAX, .sid_to = UINT64_MAX, .nonce = UINT64_MAX, .members = members};
+    static const size_t lens[] = {0, 1, 31, 32, 255, 256, PACKET_MEMBERS_MAX};
+    size_t i;
+
+    (void)state;
+    memset(members, 'm', sizeof(members));
+    g.ensemble = UINT64_MAX;
+    for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        struct packet_greeting back;
+        struct buf *frame;
+
+        g.members_len = lens[i];
+        frame = packet_encode_greeting(&g);
+        assert_true(frame->len <= PACKET_GREETING_MAX);
+        assert_int_equal(packet_decode_greeting(frame->bytes, frame->len, &back), 0);
+        assert_int_equal(back.members_len, lens[i]);
+        assert_true(lens[i] == 0 || memcmp(back.members, members, lens[i]) == 0);
+        buf_unref(frame);
+    }
 }
 
 static void test_header_is_bounded(void **state)
@@ -308,9 +333,13 @@ static void test_other_version_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_type_comes_back),     cmocka_unit_test(test_greeting_comes_back),
-        cmocka_unit_test(test_header_is_bounded),         cmocka_unit_test(test_damage_is_refused),
-        cmocka_unit_test(test_every_kind_in_every_place), cmocka_unit_test(test_huge_counts_allocate_nothing),
+        cmocka_unit_test(test_every_type_comes_back),
+        cmocka_unit_test(test_greeting_comes_back),
+        cmocka_unit_test(test_greeting_with_members),
+        cmocka_unit_test(test_header_is_bounded),
+        cmocka_unit_test(test_damage_is_refused),
+        cmocka_unit_test(test_every_kind_in_every_place),
+        cmocka_unit_test(test_huge_counts_allocate_nothing),
         cmocka_unit_test(test_other_version_is_named),
     };
 

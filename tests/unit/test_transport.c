@@ -1,5 +1,5 @@
 /* Transports on loopback, on one loop: who meets whom, in what order things arrive, and who is turned away how. */
-#include "consensus/transport.h"
+#include "transport_fixture.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -7,344 +7,10 @@
 #include <inttypes.h>
 #include <linux/filter.h>
 #include <netinet/tcp.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#define DEADLINE_MS 20000
-#define NODES       4
-
-/* ---- the fixture ---- */
-
-/* One transport with all it told. Node i has server id i + 1. */
-struct node {
-    uv_loop_t *loop;
-    struct transport *transport; /* NULL: stopped */
-    uint64_t sid;
-    uint64_t ensemble;
-    uint16_t port;
-    bool closed;
-    char *events; /* "up 2;down 2;" */
-    char *log;    /* lines */
-    size_t ups;
-    size_t downs;
-    size_t packets;
-    uint64_t zxid_next; /* of the packets: they come in order */
-    size_t body_bytes;
-    bool in_call; /* a function of the transport is running: no callback may come */
-};
-
-struct world {
-    uv_loop_t loop;
-    uv_timer_t deadline;
-    bool late;
-    struct node nodes[NODES];
-};
-
-static void append(char **text, const char *more)
-{
-    size_t old = *text != NULL ? strlen(*text) : 0;
-    char *longer = realloc(*text, old + strlen(more) + 1);
-
-    assert_non_null(longer);
-    memcpy(longer + old, more, strlen(more) + 1);
-    *text = longer;
-}
-
-static void node_event(struct node *n, const char *what, uint64_t sid)
-{
-    char text[64];
-
-    assert_false(n->in_call);
-    (void)snprintf(text, sizeof(text), "%s %" PRIu64 ";", what, sid);
-    append(&n->events, text);
-}
-
-static void on_up(void *arg, uint64_t sid, bool observer, const char *address)
-{
-    struct node *n = arg;
-
-    assert_non_null(strstr(address, "127.0.0.1:"));
-    node_event(n, observer ? "up observer" : "up", sid);
-    n->ups++;
-    assert_string_equal(transport_address(n->transport, sid), address);
-}
-
-static void on_down(void *arg, uint64_t sid)
-{
-    struct node *n = arg;
-
-    node_event(n, "down", sid);
-    n->downs++;
-    assert_true(n->downs <= n->ups);
-}
-
-static void on_packet(void *arg, uint64_t sid, const struct zab_packet *packet)
-{
-    struct node *n = arg;
-
-    (void)sid;
-    assert_false(n->in_call);
-    assert_int_equal(packet->zxid, n->zxid_next);
-    n->zxid_next++;
-    n->packets++;
-    n->body_bytes += packet->body != NULL ? packet->body->len : 0;
-}
-
-static uint64_t on_ensemble(void *arg)
-{
-    struct node *n = arg;
-
-    return n->ensemble;
-}
-
-static void on_log(void *arg, const char *text)
-{
-    struct node *n = arg;
-
-    assert_null(strchr(text, '\n'));
-    append(&n->log, text);
-    append(&n->log, "\n");
-}
-
-static void on_closed(void *arg)
-{
-    struct node *n = arg;
-
-    n->closed = true;
-    n->transport = NULL;
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    struct world *w = timer->data;
-
-    w->late = true;
-}
-
-/* A port that was free a moment ago. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    assert_int_equal(close(fd), 0);
-    return ntohs(address.sin_port);
-}
-
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof(*w));
-    size_t i;
-
-    assert_non_null(w);
-    assert_int_equal(uv_loop_init(&w->loop), 0);
-    assert_int_equal(uv_timer_init(&w->loop, &w->deadline), 0);
-    w->deadline.data = w;
-    for (i = 0; i < NODES; i++) {
-        w->nodes[i].loop = &w->loop;
-        w->nodes[i].sid = i + 1;
-        w->nodes[i].port = free_port();
-        append(&w->nodes[i].events, "");
-        append(&w->nodes[i].log, "");
-    }
-    *state = w;
-    return 0;
-}
-
-static void node_stop(struct node *n)
-{
-    if (n->transport != NULL) {
-        n->closed = false;
-        n->in_call = true;
-        transport_stop(n->transport, on_closed, n);
-        n->in_call = false;
-        assert_false(n->closed);
-    }
-}
-
-static int teardown(void **state)
-{
-    struct world *w = *state;
-    size_t i;
-
-    for (i = 0; i < NODES; i++) {
-        node_stop(&w->nodes[i]);
-    }
-    uv_close((uv_handle_t *)&w->deadline, NULL);
-    assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&w->loop), 0);
-    for (i = 0; i < NODES; i++) {
-        assert_null(w->nodes[i].transport);
-        free(w->nodes[i].events);
-        free(w->nodes[i].log);
-    }
-    free(w);
-    return 0;
-}
-
-/* Runs the loop until the condition holds. */
-#define run_until(w, condition)                                                                                        \
-    do {                                                                                                               \
-        (w)->late = false;                                                                                             \
-        assert_int_equal(uv_timer_start(&(w)->deadline, on_deadline, DEADLINE_MS, 0), 0);                              \
-        while (!(condition)) {                                                                                         \
-            (void)uv_run(&(w)->loop, UV_RUN_ONCE);                                                                     \
-            if ((w)->late) {                                                                                           \
-                world_print(w);                                                                                        \
-                fail_msg("not within %d ms: %s", DEADLINE_MS, #condition);                                             \
-            }                                                                                                          \
-        }                                                                                                              \
-        assert_int_equal(uv_timer_stop(&(w)->deadline), 0);                                                            \
-    } while (0)
-
-static void world_print(const struct world *w)
-{
-    size_t i;
-
-    for (i = 0; i < NODES; i++) {
-        print_message("node %zu: %s packets %zu\n%s", i + 1, w->nodes[i].events, w->nodes[i].packets, w->nodes[i].log);
-    }
-}
-
-/* What may differ from "all of `n` listed, all participants". */
-struct plan {
-    size_t n;
-    unsigned observers; /* bit i: node i */
-    size_t queue_bytes_max;
-    uint32_t silent_ms;
-    const char *host; /* NULL: 127.0.0.1 */
-};
-
-static int node_try_start(struct world *w, size_t index, const struct plan *plan, struct error *err)
-{
-    struct node *n = &w->nodes[index];
-    struct transport_peer peers[NODES];
-    struct transport_config config = {
-        .sid = n->sid,
-        .observer = (plan->observers & (1u << index)) != 0,
-        .nonce = uv_hrtime(),
-        .listen_host = "127.0.0.1",
-        .listen_port = n->port,
-        .peers = peers,
-        .queue_bytes_max = plan->queue_bytes_max,
-        .silent_ms = plan->silent_ms,
-    };
-    struct transport_callbacks cb = {on_up, on_down, on_packet, on_ensemble, on_log, n};
-    size_t i;
-    int rv;
-
-    for (i = 0; i < plan->n; i++) {
-        if (i != index) {
-            peers[config.n_peers++] = (struct transport_peer){
-                .sid = i + 1,
-                .host = plan->host != NULL ? plan->host : "127.0.0.1",
-                .port = w->nodes[i].port,
-                .observer = (plan->observers & (1u << i)) != 0,
-            };
-        }
-    }
-    n->in_call = true;
-    rv = transport_start(&w->loop, &config, &cb, &n->transport, err);
-    n->in_call = false;
-    return rv;
-}
-
-static void node_start(struct world *w, size_t index, const struct plan *plan)
-{
-    struct error err = {{0}};
-    int rv = node_try_start(w, index, plan, &err);
-
-    if (rv != 0) {
-        fail_msg("start: %s", err.text);
-    }
-}
-
-static void node_send(struct node *n, uint64_t sid, uint64_t zxid, struct buf *body)
-{
-    struct zab_packet packet = {.type = body != NULL ? ZAB_PROPOSAL : ZAB_PING, .zxid = zxid, .body = body};
-
-    n->in_call = true;
-    transport_send(n->transport, sid, &packet);
-    n->in_call = false;
-}
-
-static void node_flush(struct node *n)
-{
-    n->in_call = true;
-    transport_flush(n->transport);
-    n->in_call = false;
-}
-
-static size_t count_lines(const char *log, const char *part)
-{
-    size_t n = 0;
-    const char *at;
-
-    for (at = strstr(log, part); at != NULL; at = strstr(at, part)) {
-        n++;
-        at = strchr(at, '\n');
-    }
-    return n;
-}
-
-static uint64_t refused(const struct node *n)
-{
-    struct transport_stats stats;
-
-    transport_stats(n->transport, &stats);
-    return stats.connections_refused;
-}
-
-/* ---- a stranger: a bare socket ---- */
-
-static int stranger_connect(const struct node *n)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(n->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int one = 1;
-
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
-    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    return fd;
-}
-
-static void stranger_send(int fd, const void *bytes, size_t len)
-{
-    assert_int_equal(send(fd, bytes, len, MSG_NOSIGNAL), len);
-}
-
-/* Reads away what is there; true once the other end has closed. */
-static bool stranger_closed(int fd)
-{
-    char bytes[4096];
-    ssize_t n;
-
-    do {
-        n = recv(fd, bytes, sizeof(bytes), 0);
-    } while (n > 0);
-    return n == 0 || (errno != EAGAIN && errno != EINTR);
-}
-
-static void stranger_greet(int fd, const struct packet_greeting *g)
-{
-    struct buf *frame = packet_encode_greeting(g);
-
-    stranger_send(fd, frame->bytes, frame->len);
-    buf_unref(frame);
-}
 
 /* ---- meeting ---- */
 
@@ -670,7 +336,7 @@ static void test_strangers_get_one_line(void **state)
         run_until(w, stranger_closed(fd));
         assert_int_equal(close(fd), 0);
     }
-    assert_int_equal(refused(a), 5);
+    assert_int_equal(node_refused(a), 5);
     assert_int_equal(count_lines(a->log, "refused 127.0.0.1:"), 1);
     assert_int_equal(count_lines(a->log, "is not znodefs"), 1);
     assert_string_equal(a->events, "");
@@ -701,7 +367,7 @@ static void test_oversized_frames(void **state)
     run_until(w, stranger_closed(fd));
     run_until(w, a->downs == 1);
     assert_int_equal(close(fd), 0);
-    assert_int_equal(refused(a), 2);
+    assert_int_equal(node_refused(a), 2);
 }
 
 static void test_other_ensemble(void **state)
@@ -715,7 +381,7 @@ static void test_other_ensemble(void **state)
     b->ensemble = 0xbbbb;
     node_start(w, 0, &plan);
     node_start(w, 1, &plan);
-    run_until(w, refused(a) >= 3 && refused(b) >= 3);
+    run_until(w, node_refused(a) >= 3 && node_refused(b) >= 3);
     assert_string_equal(a->events, "");
     assert_string_equal(b->events, "");
     assert_int_equal(count_lines(a->log, "of ensemble 0xbbbb, this server's of 0xaaaa"), 1);
@@ -727,19 +393,6 @@ static void test_other_ensemble(void **state)
     node_flush(b);
     run_until(w, a->downs == 1);
     assert_int_equal(a->packets, 0);
-}
-
-static void expect_refused(struct world *w, const struct packet_greeting *g, const char *text)
-{
-    struct node *n = &w->nodes[1];
-    int fd = stranger_connect(n);
-
-    stranger_greet(fd, g);
-    run_until(w, stranger_closed(fd));
-    assert_int_equal(close(fd), 0);
-    if (strstr(n->log, text) == NULL) {
-        fail_msg("no \"%s\" in: %s", text, n->log);
-    }
 }
 
 static void test_identity_unlisted(void **state)
@@ -867,12 +520,12 @@ static void test_silent_crowd(void **state)
     }
     node_start(w, 1, &plan);
     run_until(w, a->ups == 1);
-    run_until(w, refused(a) >= 36);
+    run_until(w, node_refused(a) >= 36);
     for (i = 0; i < 100; i++) {
         run_until(w, stranger_closed(fds[i]));
         assert_int_equal(close(fds[i]), 0);
     }
-    assert_int_equal(refused(a), 100);
+    assert_int_equal(node_refused(a), 100);
     assert_int_equal(count_lines(a->log, "connections without a greeting"), 1);
     assert_int_equal(count_lines(a->log, "no greeting within"), 1);
     assert_int_equal(a->downs, 0);
@@ -899,7 +552,7 @@ static void test_nothing_to_listen_or_dial(void **state)
     struct world *w = *state;
     struct node *n = &w->nodes[0];
     struct transport_config config = {.sid = 1};
-    struct transport_callbacks cb = {on_up, on_down, on_packet, on_ensemble, on_log, n};
+    struct transport_callbacks cb = node_callbacks(n);
     struct error err;
 
     assert_int_equal(transport_start(&w->loop, &config, &cb, &n->transport, &err), 0);
@@ -932,7 +585,7 @@ static void test_stop_at_every_moment(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
