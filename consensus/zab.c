@@ -288,7 +288,8 @@ static void on_learner_packet(struct zab *z, struct zab_peer *p, const struct za
     case ZAB_REQUEST:
         leader_on_request(z, p, packet);
         break;
-    default: /* PONG: that it was heard is all it says */
+    default:
+        leader_on_pong(z, p, packet);
         break;
     }
 }

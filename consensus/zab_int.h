@@ -218,6 +218,7 @@ void leader_start(struct zab *z, bool formation);
 void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
+void leader_on_pong(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_request(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_epochs_synced(struct zab *z);
 void leader_on_log_synced(struct zab *z);

@@ -306,6 +306,15 @@ void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *p
     leader_try_commit(z);
 }
 
+/* That it was heard is all it says; but of an observer, which acknowledges nothing, it also tells how far it is. */
+void leader_on_pong(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
+{
+    if (z->role == ZAB_LEADING && !p->participant && p->phase >= LEARNER_SYNCED && packet->zxid > p->zxid_acked &&
+        packet->zxid <= zab_log_last(&z->log)) {
+        p->zxid_acked = packet->zxid;
+    }
+}
+
 void leader_on_request(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
 {
     struct zab_output *item;

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -467,6 +468,18 @@ static int resolve_mountpoint(struct app *app)
     return EXIT_CODE_OK;
 }
 
+/* Each peer and each observer is a connection, and each open file of the tree none. What can't be raised is enough for
+ * most. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static int start(struct app *app)
 {
     int code;
@@ -488,6 +501,7 @@ static int start(struct app *app)
             return EXIT_CODE_DATA;
         }
     }
+    raise_descriptor_limit();
     log_lines(&app->options.notes);
     log_lines(&app->config.notes);
     return serve(app);

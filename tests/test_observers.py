@@ -132,6 +132,33 @@ def test_observer_with_a_data_dir(make_ensemble):
     assert observer.status()["quorum"] == "no"
 
 
+def test_snapshots_to_observers(make_ensemble):
+    """More than the leader keeps in memory: what joins is given a snapshot, and so is who slept too long."""
+    ensemble = make_ensemble()
+    shell(f"cd {ensemble[1].mount} && head -c 1000000 /dev/urandom > a && for i in $(seq 70); do cp a b$i; done", 120)
+    observer = ensemble.observer("o")
+    ensemble.wait_equal()
+    run("cmp", observer.path("b70"), ensemble[2].path("a"))
+    observer.send(signal.SIGSTOP)
+    shell(f"cd {ensemble[1].mount} && rm b1 && for i in $(seq 70); do cp a c$i; done", 120)
+    observer.send(signal.SIGCONT)
+    wait_until(lambda: observer.status()["quorum"] == "yes", 60, "the observer to be back")
+    ensemble.wait_equal()
+    run("cmp", observer.path("c70"), ensemble[2].path("a"))
+    assert run("ls", observer.path("b1"), check=False).returncode != 0
+
+
+def test_lag_of_observers_is_seen(make_ensemble):
+    ensemble = make_ensemble()
+    observer = ensemble.observer("o")
+    sid = observer.status()["myid"]
+    for number in range(20):
+        observer.write(f"f{number}", "x\n")
+    leader = ensemble.leader()
+    wait_until(lambda: [row for row in leader.peers() if row["id"] == sid and row["lag"] == "0"], 10, "no lag")
+    assert "znodefs_unlisted_observers 1" in leader.metrics()
+
+
 def test_wrong_hosts(make_ensemble):
     """The command returns, says that it looks, and never shows an empty tree."""
     ensemble = make_ensemble()
