@@ -139,7 +139,6 @@ int config_load_hosts(struct config *c, const struct config_overrides *overrides
 
     c->insecure = overrides->insecure;
     c->data_max = TXN_DATA_MAX_LIMIT; /* the leader's bound counts, which is not known here */
-    /* An observer's log is there to begin where it ended. Without one there is nothing to write snapshots for. */
     if (overrides->peer_timeout_ms != 0) {
         c->peer_timeout_ms = overrides->peer_timeout_ms;
     }
@@ -148,7 +147,7 @@ int config_load_hosts(struct config *c, const struct config_overrides *overrides
         c->data_dir = config_strdup(overrides->data_dir);
         (void)config_resolve_data_dir(c, &at, problems);
     } else {
-        c->snap_count = 0;
+        c->snap_count = 0; /* never: there is no log that a snapshot could shorten */
         c->snap_bytes = 0;
     }
     return problems->len > before ? -EINVAL : 0;
