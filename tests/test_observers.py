@@ -159,6 +159,18 @@ def test_lag_of_observers_is_seen(make_ensemble):
     assert "znodefs_unlisted_observers 1" in leader.metrics()
 
 
+def test_the_leader_bounds_what_observers_write(make_ensemble):
+    ensemble = make_ensemble(config={"jute.maxbuffer": 2000000})
+    observer = ensemble.observer("o")
+    shell(f"head -c 2000000 /dev/zero > {observer.path('fits')}")
+    observer.write("f", "old\n")
+    done = shell(f"head -c 2000001 /dev/zero > {ensemble.dir}/large && cp {ensemble.dir}/large {observer.path('f')}",
+                 check=False)
+    assert done.returncode != 0 and "File too large" in done.stderr
+    assert observer.read("f") == "old\n"
+    everywhere(ensemble, "f", "old\n")
+
+
 def test_wrong_hosts(make_ensemble):
     """The command returns, says that it looks, and never shows an empty tree."""
     ensemble = make_ensemble()
