@@ -64,6 +64,7 @@ struct sim_event {
 struct sim_config {
     unsigned n_participants;
     unsigned n_observers;
+    bool unlisted; /* no configuration lists the observer, and it has no list itself */
     unsigned n_clients;
     uint32_t tick_ms;
     uint32_t peer_timeout_ms;

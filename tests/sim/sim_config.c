@@ -67,6 +67,7 @@ void sim_config_draw(struct sim *s)
 
     c->n_participants = draw_participants(s);
     c->n_observers = c->n_participants > 1 && sim_chance(s, 25) ? 1 : 0;
+    c->unlisted = c->n_observers > 0 && s->seed % 2 == 0;
     draw_times(s, c);
     draw_sizes(s, c);
     draw_clients(s, c);
@@ -77,7 +78,7 @@ void sim_config_draw(struct sim *s)
         s->servers[i].sid = i + 1;
         s->servers[i].observer = i >= c->n_participants;
     }
-    sim_trace(s, "CONFIG participants %u observers %u clients %u tick %u timeout %u timeo %u window %zu snap %llu",
-              c->n_participants, c->n_observers, c->n_clients, c->tick_ms, c->peer_timeout_ms, c->timeo_ms,
-              c->window_bytes, (unsigned long long)c->snap_count);
+    sim_trace(s, "CONFIG participants %u observers %u%s clients %u tick %u timeout %u timeo %u window %zu snap %llu",
+              c->n_participants, c->n_observers, c->unlisted ? " (unlisted)" : "", c->n_clients, c->tick_ms,
+              c->peer_timeout_ms, c->timeo_ms, c->window_bytes, (unsigned long long)c->snap_count);
 }

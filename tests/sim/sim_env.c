@@ -228,7 +228,9 @@ static struct replica_config config_of(const struct sim_peer *p)
                 .sid = p->sid,
                 .observer = p->observer,
                 .servers = s->servers,
-                .n_servers = s->n_peers,
+                .n_servers = !c->unlisted  ? s->n_peers
+                             : p->observer ? 0
+                                           : c->n_participants,
                 .tick_ms = c->tick_ms,
                 .init_limit = 10,
                 .sync_limit = 5,
