@@ -124,13 +124,11 @@ void link_forget(struct peer_link *pl)
     }
 }
 
-struct peer_link *link_new_guest(struct transport *t, uint64_t sid)
+void link_new_guest(struct transport *t, uint64_t sid)
 {
     struct peer_link *pl;
 
-    if (t->n_guests >= ZAB_UNLISTED_MAX) {
-        return NULL;
-    }
+    assert(t->n_guests < ZAB_UNLISTED_MAX);
     pl = calloc(1, sizeof(*pl));
     if (pl == NULL) {
         abort();
@@ -140,7 +138,6 @@ struct peer_link *link_new_guest(struct transport *t, uint64_t sid)
     pl->guest = true;
     link_identify(pl, sid);
     t->n_guests++;
-    return pl;
 }
 
 static void link_set_host(struct peer_link *pl, const char *host, uint16_t port)

@@ -125,12 +125,8 @@ static bool greeting_guest_ok(struct conn *c, const struct packet_greeting *g)
                     c->address, g->sid);
         return false;
     }
-    if (transport_link(c->t, g->sid) == NULL && link_new_guest(c->t, g->sid) == NULL) {
-        conn_refuse(c, LOG_CROWD,
-                    "refused %s: there are %u unlisted observers already: unmount some, or list this one as "
-                    "server.N=...:observer in every server's zoo.cfg",
-                    c->address, ZAB_UNLISTED_MAX);
-        return false;
+    if (transport_link(c->t, g->sid) == NULL) {
+        link_new_guest(c->t, g->sid);
     }
     return true;
 }
@@ -193,6 +189,19 @@ static bool greeting_role_ok(struct conn *c, const struct packet_greeting *g)
     return true;
 }
 
+/* Who finds no room is not answered: it would take itself for connected, again and again. */
+static bool greeting_has_room(struct conn *c, const struct packet_greeting *g)
+{
+    if (!zab_sid_is_unlisted(g->sid) || c->t->n_guests < ZAB_UNLISTED_MAX || transport_link(c->t, g->sid) != NULL) {
+        return true;
+    }
+    conn_refuse(c, LOG_CROWD,
+                "refused %s: there are %u unlisted observers already: unmount some, or list this one as "
+                "server.N=...:observer in every server's zoo.cfg",
+                c->address, ZAB_UNLISTED_MAX);
+    return false;
+}
+
 void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
 {
     struct packet_greeting g;
@@ -202,6 +211,9 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
         return;
     }
     if (!c->dialled) {
+        if (!greeting_has_room(c, &g)) {
+            return;
+        }
         conn_answer(c, &g);
         if (c->state == CONN_CLOSING) {
             return;

@@ -170,8 +170,8 @@ struct peer_link *transport_link(const struct transport *t, uint64_t sid);
 /* Says who a link of a configured host is, and forgets it. */
 void link_identify(struct peer_link *pl, uint64_t sid);
 void link_forget(struct peer_link *pl);
-/* A new link for an unlisted observer; NULL when there are ZAB_UNLISTED_MAX. */
-struct peer_link *link_new_guest(struct transport *t, uint64_t sid);
+/* A new link for an unlisted observer; there must be room. */
+void link_new_guest(struct transport *t, uint64_t sid);
 /* A participant that others tell of; and its new address. */
 void link_new_learned(struct transport *t, uint64_t sid, const char *host, uint16_t port);
 void link_move(struct peer_link *pl, const char *host, uint16_t port);

@@ -249,7 +249,8 @@ def test_subtree(make_ensemble):
                  ["mkdir", observer.path("y")], ["cat", observer.path("top")]):
         done = run(*argv, check=False)
         assert done.returncode != 0 and "Stale" in done.stderr, (argv, done.stderr)
-    observer.stop()
+    run("umount", observer.mount)
+    assert observer.wait_ended() == 0
 
 
 def refused(ensemble, name, **kwargs):

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define GUEST_SID (ZAB_SID_UNLISTED_MIN + 7)
 
@@ -96,14 +98,51 @@ static void test_identity_guest_that_votes(void **state)
     expect_refused(*state, &(struct packet_greeting){.sid = GUEST_SID, .observer = false}, "is not a listed server's");
 }
 
+/* As many as may come, and one more, which has its turn when another goes. */
+static void test_guests_are_bounded(void **state)
+{
+    const struct plan plan = {.n = 3};
+    struct rlimit limit;
+    static int fds[ZAB_UNLISTED_MAX];
+    struct packet_greeting g = {.observer = true};
+    struct world *w = *state;
+    struct node *n = &w->nodes[1];
+    size_t i;
+    int fd;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max < 2 * ZAB_UNLISTED_MAX + 200 || setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        skip(); /* both ends are in this process */
+    }
+    node_start(w, 1, &plan);
+    for (i = 0; i < ZAB_UNLISTED_MAX; i++) {
+        g.sid = GUEST_SID + i;
+        fds[i] = stranger_connect(n);
+        stranger_greet(fds[i], &g);
+        run_until(w, n->ups == i + 1);
+    }
+    g.sid = GUEST_SID + i;
+    expect_refused(w, &g, "there are 1024 unlisted observers already");
+    assert_int_equal(close(fds[0]), 0);
+    run_until(w, n->downs == 1);
+    fd = stranger_connect(n);
+    stranger_greet(fd, &g);
+    run_until(w, n->ups == ZAB_UNLISTED_MAX + 1);
+    assert_int_equal(close(fd), 0);
+    for (i = 1; i < ZAB_UNLISTED_MAX; i++) {
+        assert_int_equal(close(fds[i]), 0);
+    }
+    run_until(w, n->downs == ZAB_UNLISTED_MAX + 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_guest_learns_who_is_who),
-        TEST(test_guest_with_one_host_hears_of_the_others),
-        TEST(test_guest_stays_on_loopback),
+        TEST(test_guest_learns_who_is_who),   TEST(test_guest_with_one_host_hears_of_the_others),
+        TEST(test_guest_stays_on_loopback),   TEST(test_guests_are_bounded),
         TEST(test_identity_guest_that_votes),
     };
 
