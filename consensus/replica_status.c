@@ -223,12 +223,29 @@ static const char *explanation(const struct replica *r, size_t missing)
            "cannot be reached";
 }
 
+/* An observer without a list knows of those that it reaches. */
+static void explain_unlisted(struct replica *r, uint64_t lost_ms)
+{
+    size_t n = r->n_peers - 1; /* this one is among them */
+
+    replica_log(
+        r, "no leader for %llu s; participants connected: %zu%s", (unsigned long long)(lost_ms / 1000), n,
+        n == 0 ? "; see that the hosts listed are participants' peer ports, that one of them runs, and that it can "
+                 "be reached"
+               : "; none of them leads with a quorum: their logs say why");
+}
+
 void status_explain(struct replica *r, uint64_t now_ms)
 {
     char missing[REPLICA_TEXT_MAX / 4];
     size_t n;
 
     if (r->ready || r->explain_ms == 0 || now_ms < r->explain_ms) {
+        return;
+    }
+    if (r->unlisted) {
+        explain_unlisted(r, now_ms - r->quorum_lost_ms);
+        r->explain_ms = now_ms + (now_ms - r->quorum_lost_ms);
         return;
     }
     n = list_missing(r, missing, sizeof(missing));
