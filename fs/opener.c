@@ -148,13 +148,14 @@ bool opener_is(const struct opener *o, pid_t pid)
     return other.tgid == o->tgid && other.identity == o->identity;
 }
 
-/* "36 35 98:0 /root /mountpoint ...": whether the mount `mnt_id`, as the process sees it, is on `dev`. */
+/* "36 35 98:0 /root /mountpoint ...": whether the mount `mnt_id`, as the process sees it, is on `dev`. One that it does
+ * not see (detached, or outside its root) may well be: rather wait for RELEASE than publish half a file. */
 static bool mount_is_on(pid_t pid, uint64_t mnt_id, uint64_t dev)
 {
     char path[64];
     char *line = NULL;
     size_t cap = 0;
-    bool same = false;
+    bool same = true;
     FILE *f;
     int n = snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
 
@@ -163,7 +164,7 @@ static bool mount_is_on(pid_t pid, uint64_t mnt_id, uint64_t dev)
     }
     f = fopen(path, "re");
     if (f == NULL) {
-        return true; /* not telling: rather wait for RELEASE than publish half a file */
+        return true;
     }
     while (getline(&line, &cap, f) > 0) {
         unsigned long long id;
