@@ -70,8 +70,9 @@ struct zab_packet {
     enum zab_packet_type type;
     uint32_t epoch; /* FOLLOWERINFO: accepted; ACKEPOCH: current; otherwise the leader's */
     uint64_t zxid;
-    uint64_t zxid_prev;     /* PROPOSAL, INFORM: the transaction before in the leader's history */
-    uint64_t round;         /* VOTE: election round; FOLLOWERINFO and LEADERINFO: the join they belong to */
+    uint64_t zxid_prev; /* PROPOSAL, INFORM: the transaction before in the leader's history */
+    uint64_t round;     /* VOTE: election round; FOLLOWERINFO and LEADERINFO: the join they belong to; PING: its number,
+                         * which PONG repeats */
     struct zab_vote vote;   /* VOTE */
     enum zab_role role;     /* VOTE: the sender's */
     bool virgin;            /* VOTE, FOLLOWERINFO: the sender was never synchronized */

@@ -84,7 +84,9 @@ struct zab_peer {
     enum learner_phase phase;
     uint64_t phase_ms; /* since when */
     uint64_t join;
-    bool virgin; /* also from VOTE */
+    bool virgin;         /* also from VOTE */
+    uint64_t vouch_ping; /* virgin and PROMISED: synchronized when a quorum has answered this ping or a later one */
+    uint64_t pong;       /* the newest ping it has answered as a learner of ours */
     uint32_t accepted_epoch;
     uint64_t accepted_from;
     uint32_t current_epoch;
@@ -124,6 +126,7 @@ struct zab {
     struct zab_peer *peers; /* the others; unlisted observers are added as they come up */
     size_t n_peers;
     size_t n_participants; /* this one included, if it is one */
+    uint64_t n_pings;      /* sent, in all leaderships: each has its number */
 
     /* of the step under way */
     struct zab_outputs *out;
@@ -224,6 +227,8 @@ void leader_on_epochs_synced(struct zab *z);
 void leader_on_log_synced(struct zab *z);
 void leader_on_submit(struct zab *z, struct buf *body);
 void leader_try_commit(struct zab *z);
+/* The epoch is established: what waited for that goes on. */
+void leader_on_established(struct zab *z);
 void leader_on_deadline(struct zab *z);
 uint64_t leader_deadline(const struct zab *z);
 

@@ -131,6 +131,28 @@ void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_
     }
 }
 
+/*
+ * A participant whose disk was lost has forgotten what it promised, perhaps to a leader that we have not heard of yet.
+ * As soon as it is synchronized it counts again, so it must not be by a leader whose time has passed: those who have
+ * not forgotten, a quorum with this one, must have answered as our learners after it came. None of them follows
+ * another leader then, so what it had promised cannot have led to anything.
+ */
+static bool is_vouched_for(const struct zab *z, const struct zab_peer *p)
+{
+    size_t n = 1;
+    size_t i;
+
+    if (!p->virgin || !p->participant || virgins_count(z)) {
+        return true;
+    }
+    for (i = 0; i < z->n_peers; i++) {
+        const struct zab_peer *q = &z->peers[i];
+
+        n += q->participant && q->phase >= LEARNER_SYNCED && q->pong >= p->vouch_ping;
+    }
+    return z->leading.phase == LEADER_BROADCAST && n >= zab_quorum(z);
+}
+
 /* Brings those to our history who have promised. What grows from an ensemble of one has its own epoch on disk first: a
  * learner that was ahead of it would be preferred, and have no quorum, for only `sole` makes virgins count. */
 static void sync_promised(struct zab *z)
@@ -138,10 +160,16 @@ static void sync_promised(struct zab *z)
     size_t i;
 
     for (i = 0; i < z->n_peers && (!z->sole || z->leading.self_synced); i++) {
-        if (z->peers[i].phase == LEARNER_PROMISED) {
+        if (z->peers[i].phase == LEARNER_PROMISED && is_vouched_for(z, &z->peers[i])) {
             sync_learner(z, &z->peers[i]);
         }
     }
+}
+
+void leader_on_established(struct zab *z)
+{
+    z->leading.formation = false;
+    z->leading.ping_ms = z->now_ms; /* someone may have to be vouched for */
 }
 
 /* ACKEPOCH from a quorum: our history is the newest of theirs, so it is the epoch's initial history. */
@@ -201,6 +229,7 @@ void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_pack
     }
     p->current_epoch = packet->epoch;
     p->zxid = packet->zxid;
+    p->vouch_ping = z->n_pings + 1;
     learner_set_phase(z, p, LEARNER_PROMISED);
     if (z->leading.phase == LEADER_ACKEPOCH) {
         if (more_recent(z, p)) {
@@ -209,6 +238,7 @@ void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_pack
             check_ackepoch(z);
         }
     } else {
+        z->leading.ping_ms = p->virgin && p->participant ? z->now_ms : z->leading.ping_ms;
         sync_promised(z);
     }
 }
@@ -306,9 +336,14 @@ void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *p
     leader_try_commit(z);
 }
 
-/* That it was heard is all it says; but of an observer, which acknowledges nothing, it also tells how far it is. */
+/* Mostly that it was heard is all it says; but of an observer, which acknowledges nothing, it also tells how far it is.
+ */
 void leader_on_pong(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
 {
+    if (z->role == ZAB_LEADING && p->phase >= LEARNER_SYNCED && packet->round <= z->n_pings) {
+        p->pong = packet->round;
+        sync_promised(z);
+    }
     if (z->role == ZAB_LEADING && !p->participant && p->phase >= LEARNER_SYNCED && packet->zxid > p->zxid_acked &&
         packet->zxid <= zab_log_last(&z->log)) {
         p->zxid_acked = packet->zxid;
@@ -362,10 +397,12 @@ static void send_pings(struct zab *z)
     size_t i;
 
     z->leading.ping_ms = z->now_ms + z->peer_timeout_ms / ZAB_PINGS_PER_TIMEOUT;
+    z->n_pings++;
     for (i = 0; i < z->n_peers; i++) {
         if (z->peers[i].phase >= LEARNER_JOINING) {
             struct zab_packet *packet = zab_send(z, z->peers[i].sid, ZAB_PING, z->zxid_committed);
 
+            packet->round = z->n_pings;
             packet->zxid_digest = z->zxid_digest;
             packet->digest = z->digest;
         }

@@ -285,7 +285,7 @@ static void learner_on_inform(struct zab *z, const struct zab_packet *packet)
 
 static void learner_on_ping(struct zab *z, const struct zab_packet *packet)
 {
-    (void)zab_send(z, z->leader, ZAB_PONG, z->zxid_synced);
+    zab_send(z, z->leader, ZAB_PONG, z->zxid_synced)->round = packet->round;
     if (z->learning.phase == LEARNING_BROADCAST) {
         commit(z, packet->zxid);
         check_digest(z, packet);

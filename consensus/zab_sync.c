@@ -15,6 +15,7 @@ void learner_set_phase(struct zab *z, struct zab_peer *p, enum learner_phase pha
     if (phase < LEARNER_SYNCING) {
         p->lag_ms = 0;
         p->zxid_acked = 0;
+        p->pong = 0;
     }
 }
 
@@ -120,6 +121,7 @@ static void establish(struct zab *z)
         }
     }
     zab_set_role(z, ZAB_LEADING, z->sid, true);
+    leader_on_established(z);
 }
 
 void sync_check(struct zab *z)

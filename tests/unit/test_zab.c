@@ -380,7 +380,7 @@ static void test_a_leader_waits_for_who_has_no_vote(void **state)
     cluster_wipe(&c, 1);
     c.hold = hold_ack_newleader;
     cluster_start(&c, 1);
-    cluster_settle(&c);
+    cluster_run(&c, 10); /* a ping and its answers, then it is synchronized */
     cluster_crash(&c, 2);
     cluster_run(&c, 3000);
     assert_int_equal(cluster_leader(&c), 3); /* the two could not elect anyone */
@@ -388,6 +388,31 @@ static void test_a_leader_waits_for_who_has_no_vote(void **state)
     cluster_submit(&c, 3, "b");
     cluster_settle(&c);
     assert_int_equal(cluster_applied(&c, 1), zxid_make(1, 2));
+    cluster_release(&c);
+}
+
+/* A wiped member has forgotten what it promised: it is not synchronized, and so gets no vote, before a quorum of others
+ * has shown that it still follows. */
+static void test_a_wiped_member_is_vouched_for(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 1);
+    cluster_wipe(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_start(&c, 1);
+    cluster_run(&c, 100);
+    assert_int_equal(cluster_applied(&c, 1), 0);
+    cluster_run(&c, 3000);
+    assert_int_equal(cluster_leader(&c), 0);
+    cluster_start(&c, 2);
+    cluster_run(&c, 3000);
+    assert_all_at(&c, zxid_make(1, 1));
     cluster_release(&c);
 }
 
@@ -567,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_without_synchronized_followers_steps_down),
         cmocka_unit_test(test_a_leader_that_resigns_is_heard_in_any_round),
         cmocka_unit_test(test_a_leader_waits_for_who_has_no_vote),
+        cmocka_unit_test(test_a_wiped_member_is_vouched_for),
         cmocka_unit_test(test_a_leader_whose_disk_hangs_steps_down),
         cmocka_unit_test(test_nobody_waits_long_for_the_disk_of_a_new_leader),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
