@@ -107,12 +107,43 @@ static uint64_t xattrs_hash(const struct node *n)
     return hash;
 }
 
+struct node_place node_place(const struct node *n)
+{
+    return (struct node_place){
+        .ino = n->ino,
+        .parent_ino = n->parent == NULL ? 0 : n->parent->ino,
+        .cookie = node_cookie(n),
+        .name = n->name,
+        .name_len = n->name_len,
+    };
+}
+
+struct node_place node_place_below(const struct node *n, const struct node *top)
+{
+    struct node_place place = node_place(n);
+
+    if (n == top) {
+        return (struct node_place){.ino = TREE_ROOT_INO, .name = ""};
+    }
+    if (n->parent == top) {
+        place.parent_ino = TREE_ROOT_INO;
+    }
+    return place;
+}
+
 uint64_t node_digest(const struct node *n)
 {
+    struct node_place place = node_place(n);
+
+    return node_digest_at(n, &place);
+}
+
+uint64_t node_digest_at(const struct node *n, const struct node_place *place)
+{
     uint64_t words[] = {
-        n->ino,
-        n->parent == NULL ? 0 : n->parent->ino,
-        node_cookie(n),
+        place->ino,
+        place->parent_ino,
+        place->cookie,
         n->czxid,
         n->mzxid,
         n->pzxid,
@@ -133,7 +164,7 @@ uint64_t node_digest(const struct node *n)
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         words[i] = htole64(words[i]);
     }
-    return XXH3_64bits_withSeed(words, sizeof(words), XXH3_64bits(n->name, n->name_len));
+    return XXH3_64bits_withSeed(words, sizeof(words), XXH3_64bits(place->name, place->name_len));
 }
 
 void tree_set_data(struct tree *t, struct node *n, struct buf *b, uint32_t len, uint64_t hash)

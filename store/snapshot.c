@@ -22,10 +22,12 @@
  */
 #include "snapshot_int.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
 struct writer {
+    const struct node *top; /* the root of what is written */
     snapshot_sink sink;
     void *arg;
     int rv; /* the first error of the sink: nothing more is written */
@@ -210,19 +212,20 @@ static void write_node(struct writer *w, const struct node *n)
 {
     const uint8_t *data = n->data == NULL ? NULL : n->data->bytes;
     bool chained = n->data_hash != data_hash(data, n->data_len);
+    struct node_place place = node_place_below(n, w->top);
 
     record_begin(w, SNAPSHOT_NODE);
-    put_varint(w, n->ino);
-    put_varint(w, n->parent == NULL ? 0 : n->parent->ino);
-    put_varint(w, node_cookie(n));
+    put_varint(w, place.ino);
+    put_varint(w, place.parent_ino);
+    put_varint(w, place.cookie);
     put_u8(w, n->kind);
     put_u8(w, chained ? SNAPSHOT_NODE_HASH : 0);
     put_stat(w, n);
     if (n->dir != NULL) {
         put_varint(w, n->dir->next_cookie);
     }
-    put_varint(w, n->name_len);
-    record_put(w, n->name, n->name_len);
+    put_varint(w, place.name_len);
+    record_put(w, place.name, place.name_len);
     put_xattrs(w, n);
     if (chained) {
         put_u64(w, n->data_hash);
@@ -230,43 +233,87 @@ static void write_node(struct writer *w, const struct node *n)
     record_end(w, data, n->data_len);
 }
 
-static void write_trailer(struct writer *w, const struct state *s)
+/* What the trailer says of the whole. */
+struct totals {
+    uint64_t znodes;
+    uint64_t sessions;
+    uint64_t digest;
+};
+
+static struct totals totals_of_state(const struct state *s)
+{
+    return (struct totals){
+        .znodes = tree_count(s->tree), .sessions = s->sessions.by_id.count, .digest = state_digest(s)};
+}
+
+static struct totals totals_below(const struct state *s, const struct node *top)
+{
+    struct totals totals = {.digest = state_globals_digest(s)};
+
+    for (const struct node *n = top; n != NULL; n = tree_next(top, n)) {
+        struct node_place place = node_place_below(n, top);
+
+        totals.znodes++;
+        totals.digest += node_digest_at(n, &place);
+    }
+    return totals;
+}
+
+static void write_trailer(struct writer *w, const struct totals *totals)
 {
     uint8_t trailer[SNAPSHOT_FRAME_LEN + SNAPSHOT_TRAILER_LEN];
     uint8_t *fields = trailer + SNAPSHOT_FRAME_LEN;
 
     le_put64(fields, w->payload_bytes);
-    le_put64(fields + 8, tree_count(s->tree));
-    le_put64(fields + 16, s->sessions.by_id.count);
-    le_put64(fields + 24, state_digest(s));
+    le_put64(fields + 8, totals->znodes);
+    le_put64(fields + 16, totals->sessions);
+    le_put64(fields + 24, totals->digest);
     le_put32(trailer, 0);
     le_put64(trailer + 4, XXH3_64bits_withSeed(fields, SNAPSHOT_TRAILER_LEN, w->sum));
     emit(w, trailer, sizeof(trailer));
 }
 
-int snapshot_write(const struct state *s, snapshot_sink sink, void *arg)
+static int write_all(struct writer *w, const struct state *s, const struct totals *totals)
 {
-    struct writer w = {.sink = sink, .arg = arg, .chunk_len = SNAPSHOT_FRAME_LEN};
-
-    w.chunk = malloc(SNAPSHOT_CHUNK_MAX);
-    if (w.chunk == NULL) {
+    w->chunk_len = SNAPSHOT_FRAME_LEN;
+    w->chunk = malloc(SNAPSHOT_CHUNK_MAX);
+    if (w->chunk == NULL) {
         abort();
     }
-    write_header(&w, s->zxid);
-    record_begin(&w, SNAPSHOT_GLOBALS);
-    put_u64(&w, s->ensemble);
-    put_varint(&w, s->tree->next_ino);
-    put_varint(&w, tree_count(s->tree));
-    record_end(&w, NULL, 0);
-    for (const struct session *session = s->sessions.oldest; session != NULL && w.rv == 0; session = session->next) {
-        write_session(&w, session);
+    write_header(w, s->zxid);
+    record_begin(w, SNAPSHOT_GLOBALS);
+    put_u64(w, s->ensemble);
+    put_varint(w, s->tree->next_ino);
+    put_varint(w, totals->znodes);
+    record_end(w, NULL, 0);
+    if (totals->sessions > 0) {
+        for (const struct session *each = s->sessions.oldest; each != NULL && w->rv == 0; each = each->next) {
+            write_session(w, each);
+        }
     }
-    for (const struct node *n = s->tree->root; n != NULL && w.rv == 0; n = tree_next(n)) {
-        write_node(&w, n);
+    for (const struct node *n = w->top; n != NULL && w->rv == 0; n = tree_next(w->top, n)) {
+        write_node(w, n);
     }
-    flush_chunk(&w);
-    write_trailer(&w, s);
-    free(w.chunk);
-    free(w.record);
-    return w.rv;
+    flush_chunk(w);
+    write_trailer(w, totals);
+    free(w->chunk);
+    free(w->record);
+    return w->rv;
+}
+
+int snapshot_write(const struct state *s, snapshot_sink sink, void *arg)
+{
+    struct writer w = {.sink = sink, .arg = arg, .top = s->tree->root};
+    struct totals totals = totals_of_state(s);
+
+    return write_all(&w, s, &totals);
+}
+
+int snapshot_write_below(const struct state *s, const struct node *top, snapshot_sink sink, void *arg)
+{
+    struct writer w = {.sink = sink, .arg = arg, .top = top};
+    struct totals totals = totals_below(s, top);
+
+    assert(top->kind == NODE_DIR);
+    return write_all(&w, s, &totals);
 }

@@ -15,6 +15,9 @@
 #define SNAPSHOT_CHUNK_MAX (1024 * 1024)
 typedef int (*snapshot_sink)(void *arg, const uint8_t *bytes, size_t len);
 int snapshot_write(const struct state *s, snapshot_sink sink, void *arg);
+/* Writes the directory `top` and all below it as a state of its own: `top` is the root of that, and there are no
+ * sessions. The other inode numbers are kept. */
+int snapshot_write_below(const struct state *s, const struct node *top, snapshot_sink sink, void *arg);
 
 /* Reads a state back from chunks of any size. Feed until the end, then finish. */
 struct snapshot_reader;

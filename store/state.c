@@ -250,7 +250,7 @@ uint64_t state_ensemble(const struct state *s)
 }
 
 /* What is neither in a node nor in a session. */
-static uint64_t globals_digest(const struct state *s)
+uint64_t state_globals_digest(const struct state *s)
 {
     uint64_t words[] = {htole64(s->tree->next_ino), htole64(s->ensemble)};
 
@@ -259,14 +259,14 @@ static uint64_t globals_digest(const struct state *s)
 
 uint64_t state_digest(const struct state *s)
 {
-    return s->tree->digest + s->sessions.digest + globals_digest(s);
+    return s->tree->digest + s->sessions.digest + state_globals_digest(s);
 }
 
 uint64_t state_digest_slow(const struct state *s)
 {
-    uint64_t sum = globals_digest(s) + sessions_digest_slow(&s->sessions);
+    uint64_t sum = state_globals_digest(s) + sessions_digest_slow(&s->sessions);
 
-    for (const struct node *n = s->tree->root; n != NULL; n = tree_next(n)) {
+    for (const struct node *n = s->tree->root; n != NULL; n = tree_next(s->tree->root, n)) {
         sum += node_digest(n);
     }
     return sum;

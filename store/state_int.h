@@ -32,6 +32,9 @@ struct apply {
 /* A state without a root, for the snapshot reader. */
 struct state *state_new_bare(void);
 
+/* The digest's part of what belongs to neither a znode nor a session. */
+uint64_t state_globals_digest(const struct state *s);
+
 /* The ops: 0 or a negative errno; one that fails has changed nothing. */
 int apply_create(struct apply *a);
 int apply_remove(struct apply *a);

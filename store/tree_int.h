@@ -29,8 +29,9 @@ void tree_reserve(struct tree *t, size_t count);
 struct node *tree_get(const struct tree *t, uint64_t ino);
 struct node *tree_get_child(const struct tree *t, const struct node *parent, const char *name, size_t name_len);
 
-/* The node behind `n` when every parent comes before its children and those in slot order; NULL behind the last. */
-struct node *tree_next(const struct node *n);
+/* The node behind `n` in a walk over `top` and all below it: every parent comes before its children, and those in slot
+ * order; NULL behind the last. */
+struct node *tree_next(const struct node *top, const struct node *n);
 
 /* A node in no tree, all fields but kind, ino and name zero. `name_len` is at most TXN_NAME_MAX. */
 struct node *node_new(enum node_kind kind, uint64_t ino, const char *name, size_t name_len);
@@ -39,8 +40,21 @@ void node_set_name(struct node *n, const char *name, size_t name_len);
 uint64_t node_cookie(const struct node *n);                            /* 0 for the root */
 bool node_is_below(const struct node *n, const struct node *ancestor); /* or is `ancestor` itself; O(depth) */
 
+/* Where a node is. */
+struct node_place {
+    uint64_t ino;
+    uint64_t parent_ino; /* 0 for a root */
+    uint64_t cookie;     /* 0 for a root */
+    const char *name;
+    size_t name_len;
+};
+struct node_place node_place(const struct node *n);
+/* As it is in a tree whose root is `top`, a directory at or above `n`, under the root's inode number. */
+struct node_place node_place_below(const struct node *n, const struct node *top);
+
 /* The node's part of the digest, computed from its fields. */
 uint64_t node_digest(const struct node *n);
+uint64_t node_digest_at(const struct node *n, const struct node_place *place);
 uint64_t data_hash(const uint8_t *bytes, size_t len);
 
 /* Puts a new node under `parent`, in a slot with the next cookie, or with `cookie` when not 0 (greater than all

@@ -324,6 +324,52 @@ static void test_versions(void **state)
     free(b.at);
 }
 
+/* Every directory of a random state, written as a root: what is read is that directory's part, sound in itself. */
+static void test_below(void **state)
+{
+    struct fixture f;
+    uint64_t seed = 4711;
+    uint64_t znodes = 0;
+
+    (void)state;
+    fixture_init(&f);
+    for (int i = 0; i < 3000; i++) {
+        fixture_random_op(&f, &seed);
+    }
+    for (const struct node *top = f.s->tree->root; top != NULL; top = tree_next(f.s->tree->root, top)) {
+        struct bytes first = {0};
+        struct bytes second = {0};
+        const struct node *n = top;
+        const struct node *copy;
+        struct state *s;
+
+        if (top->kind != NODE_DIR) {
+            continue;
+        }
+        assert_int_equal(snapshot_write_below(f.s, top, sink_cb, &first), 0);
+        s = must_read(&first, 70000);
+        assert_true(state_zxid(s) == state_zxid(f.s) && state_ensemble(s) == state_ensemble(f.s));
+        assert_true(state_digest(s) == state_digest_slow(s));
+        assert_true(s->sessions.by_id.count == 0);
+        for (copy = s->tree->root; copy != NULL; copy = tree_next(s->tree->root, copy)) {
+            assert_true(copy->ino == (n == top ? TREE_ROOT_INO : n->ino));
+            assert_true(copy->kind == n->kind && copy->mzxid == n->mzxid && copy->data_hash == n->data_hash);
+            assert_true(n == top ? copy->name_len == 0 : strcmp(copy->name, n->name) == 0);
+            n = tree_next(top, n);
+            znodes++;
+        }
+        assert_null(n);
+        assert_int_equal(snapshot_write_below(s, s->tree->root, sink_cb, &second), 0);
+        assert_int_equal(first.len, second.len);
+        assert_memory_equal(first.at, second.at, first.len);
+        free(first.at);
+        free(second.at);
+        state_free(s);
+    }
+    assert_true(znodes > tree_count(f.s->tree));
+    fixture_release(&f);
+}
+
 static int full_sink_cb(void *arg, const uint8_t *bytes, size_t len)
 {
     int *calls = arg;
@@ -441,12 +487,19 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_roundtrip_and_on),   cmocka_unit_test(test_record_of_outcomes_survives),
-        cmocka_unit_test(test_empty_and_large),    cmocka_unit_test(test_deep),
-        cmocka_unit_test(test_cut_is_refused),     cmocka_unit_test(test_flipped_bit_is_refused),
-        cmocka_unit_test(test_sealed_damage),      cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_sink_stops),         cmocka_unit_test(test_files),
-        cmocka_unit_test(test_crash_while_saving), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_roundtrip_and_on),
+        cmocka_unit_test(test_record_of_outcomes_survives),
+        cmocka_unit_test(test_empty_and_large),
+        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_cut_is_refused),
+        cmocka_unit_test(test_flipped_bit_is_refused),
+        cmocka_unit_test(test_sealed_damage),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_below),
+        cmocka_unit_test(test_sink_stops),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_crash_while_saving),
+        cmocka_unit_test(test_full_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

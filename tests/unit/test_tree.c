@@ -38,7 +38,7 @@ static uint64_t slow_digest(const struct tree *t)
 {
     uint64_t sum = 0;
 
-    for (const struct node *n = t->root; n != NULL; n = tree_next(n)) {
+    for (const struct node *n = t->root; n != NULL; n = tree_next(t->root, n)) {
         sum += node_digest(n);
     }
     return sum;
@@ -46,7 +46,7 @@ static uint64_t slow_digest(const struct tree *t)
 
 static void rehash_all(struct tree *t)
 {
-    for (struct node *n = t->root; n != NULL; n = tree_next(n)) {
+    for (struct node *n = t->root; n != NULL; n = tree_next(t->root, n)) {
         tree_rehash(t, n);
     }
 }
@@ -237,7 +237,7 @@ static void test_deep(void **state)
     }
     assert_true(node_is_below(n, t->root));
     assert_int_equal(node_path(n, NULL, 0), 2 * DEPTH);
-    for (n = t->root; n != NULL; n = tree_next(n)) {
+    for (n = t->root; n != NULL; n = tree_next(t->root, n)) {
         count++;
     }
     assert_int_equal(count, DEPTH + 1);
