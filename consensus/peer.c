@@ -83,7 +83,7 @@ static void peer_replica_stopped(void *arg)
 static void peer_begin_stop(struct peer *p)
 {
     p->phase = PEER_STOPPING;
-    peer_snapshot_kill(p);
+    peer_children_kill(p);
     replica_stop(p->replica, peer_replica_stopped, p);
 }
 
@@ -133,7 +133,7 @@ static void peer_prepare_cb(uv_prepare_t *prepare)
         peer_begin_stop(p);
     }
     peer_flush(p);
-    if (p->replica_stopped && p->child == NULL) {
+    if (p->replica_stopped && p->children == NULL) {
         p->phase = PEER_DISCONNECTING;
         transport_stop(p->transport, peer_disconnected, p);
     }

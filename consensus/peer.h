@@ -1,5 +1,6 @@
 /*
- * peer: a replica hosted on a libuv loop: its clock, timer, thread pool, transport and snapshot child.
+ * peer: a replica hosted on a libuv loop: its clock, timer, thread pool, transport and the
+ * children that write its state.
  */
 #ifndef CONSENSUS_PEER_H
 #define CONSENSUS_PEER_H
@@ -47,6 +48,25 @@ const char *peer_address(const struct peer *p, uint64_t sid);
 /* File descriptors that a forked snapshot child must close besides the peer's own (e.g. /dev/fuse). -1 entries are
  * skipped; copied. */
 void peer_close_in_child(struct peer *p, const int *fds, size_t n);
+
+/*
+ * `state` (the replica's, as it is now) as a stream of bytes in the format of store/snapshot.h, made by a forked child.
+ * `top`: the inode number of a directory that becomes the root of what is written (snapshot_write_below()); 0: all.
+ * `ready` is called on the loop, after each -EAGAIN of peer_stream_read() and never from within. The caller bounds how
+ * many there are at once: each holds a process, and memory for what is changed here meanwhile. Negative errno if the
+ * child could not be started.
+ */
+struct peer_stream;
+int peer_stream_open(struct peer *p, const struct state *state, uint64_t top, void (*ready)(void *arg), void *arg,
+                     struct peer_stream **ret_stream);
+
+/* Takes up to `len` bytes (not 0) and returns how many. 0: those were all, and the state is whole; -EAGAIN: none are
+ * there now, `ready` will be called; another error: the child failed, also when the peer has been stopped. */
+ssize_t peer_stream_read(struct peer_stream *s, void *bytes, size_t len);
+
+/* At any time, also when the peer is gone, as long as its loop runs: ends the child, frees the stream; `ready` is not
+ * called any more. */
+void peer_stream_close(struct peer_stream *s);
 
 void peer_stop(struct peer *p);
 

@@ -1,6 +1,7 @@
 /*
  * What the files of peer share: peer.c (start, the flush before the loop waits, the end), peer_env.c (the replica's
- * world), peer_snapshot.c (the child that writes a snapshot).
+ * world), peer_child.c (forked children), peer_snapshot.c (one that writes a file), peer_stream.c (one that writes into
+ * a pipe).
  */
 #ifndef CONSENSUS_PEER_INT_H
 #define CONSENSUS_PEER_INT_H
@@ -8,7 +9,8 @@
 #include "peer.h"
 
 /*
- *   RUNNING --peer_stop(), fatal--> STOPPING --replica at rest, no child--> DISCONNECTING --transport gone--> CLOSING
+ *   RUNNING --peer_stop(), fatal--> STOPPING --replica at rest, no children--> DISCONNECTING --transport gone-->
+ * CLOSING
  *
  * All moves but the last two callbacks' are made by the prepare handle: never from within the replica.
  */
@@ -19,7 +21,7 @@ enum peer_phase {
     PEER_CLOSING,
 };
 
-struct snapshot_child;
+struct peer_child;
 
 struct peer {
     uv_loop_t *loop;
@@ -38,7 +40,8 @@ struct peer {
     struct replica_job *job; /* under way in the thread pool */
     uint64_t job_ns;         /* how long its run() took */
     struct histogram job_times;
-    struct snapshot_child *child;
+    struct peer_child *children; /* that run, and are to be awaited */
+    bool saving;                 /* one of them writes a snapshot file */
     int *close_fds;
     size_t n_close_fds;
 
@@ -57,8 +60,26 @@ struct replica_env peer_env(struct peer *p);
 struct transport_callbacks peer_transport_callbacks(struct peer *p);
 uint64_t peer_random(void);
 
+/* peer_child.c */
+#define PEER_CHILD_OUT_FD 4
+
+struct peer_child_task {
+    /* In the child, in dataDir/znodefs if there is one, with no descriptor but the pipe for what goes wrong and
+     * PEER_CHILD_OUT_FD. 0 or a negative errno, and why. */
+    int (*run)(void *arg, struct error *err);
+    void *run_arg; /* copied by the fork: may be on the stack */
+    int out_fd;    /* borrowed, PEER_CHILD_OUT_FD in the child; -1: none */
+    /* On the loop, once, when the child is gone. */
+    void (*ended)(void *arg, int rv, const char *text);
+    void *ended_arg;
+};
+
+/* On success `ended` comes later, whatever happens; until then *ret_child may be killed. */
+int peer_child_start(struct peer *p, const struct peer_child_task *task, struct peer_child **ret_child);
+void peer_child_kill(struct peer_child *child);
+void peer_children_kill(struct peer *p);
+
 /* peer_snapshot.c */
 int peer_snapshot_begin(struct peer *p, const struct state *state);
-void peer_snapshot_kill(struct peer *p);
 
 #endif

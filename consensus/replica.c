@@ -373,6 +373,11 @@ const struct tree *replica_tree(const struct replica *r)
     return state_tree(r->store.state);
 }
 
+const struct state *replica_state(const struct replica *r)
+{
+    return r->store.state;
+}
+
 uint64_t replica_zxid(const struct replica *r)
 {
     return state_zxid(r->store.state);

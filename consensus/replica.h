@@ -91,6 +91,8 @@ bool replica_cancel(struct replica *r, struct replica_call *call, int err);
 
 /* The tree as of the last transaction applied here. */
 const struct tree *replica_tree(const struct replica *r);
+/* All of the state, for who writes it as a snapshot; valid until the next transaction or snapshot. */
+const struct state *replica_state(const struct replica *r);
 uint64_t replica_zxid(const struct replica *r);
 
 /* What a front end wants to be told; any may be NULL. */
