@@ -26,7 +26,7 @@ BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(MUTANT),/
 
 # ---- packages ----
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev
-DEPS_TEST  := libcmocka-dev python3 python3-pytest attr busybox
+DEPS_TEST  := libcmocka-dev python3 python3-pytest attr busybox rsync git sqlite3 vim-tiny less
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
 

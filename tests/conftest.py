@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.ensemble import BINARY, Ensemble, unmount  # noqa: E402
+from lib.files import Held, Readers  # noqa: E402
 
 
 def pytest_configure(config):
@@ -133,3 +134,25 @@ def znodefs(folder):
                               stdin=subprocess.DEVNULL, check=False)
 
     return call
+
+
+@pytest.fixture
+def held():
+    """Processes that hold files open: see lib/files.py."""
+    made = []
+
+    def make(*before):
+        made.append(Held(*before))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill()
+
+
+@pytest.fixture(scope="module")
+def readers(shared):
+    """One on each mount of the module's ensemble."""
+    readers = Readers(shared)
+    yield readers
+    readers.end()

@@ -9,31 +9,18 @@ import sys
 import time
 
 import pytest
-from lib.ensemble import BINARY, ENVIRONMENT, SANITIZED, Failure, is_mounted, run, shell, wait_until
+from lib.ensemble import BINARY, ENVIRONMENT, SANITIZED, is_mounted, run, shell, wait_until
+from lib.files import ended, spawn
 
 pytestmark = pytest.mark.root
 
 TIMEO = 1
 PEER_TIMEOUT = 1
 SLACK = 6 if SANITIZED else 2  # of a busy machine
-ENDED_DEADLINE = 20
 BLOCKED = 50
 
 FSYNC = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))"
 DIRECT = "import mmap, os, sys; os.readv(os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT), [mmap.mmap(-1, 4096)])"
-
-
-def spawn(*argv):
-    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process, deadline=ENDED_DEADLINE):
-    """Its exit code and what it said; Failure if it hangs."""
-    try:
-        _, said = process.communicate(timeout=deadline)
-    except subprocess.TimeoutExpired as error:
-        raise Failure(f"{process.args} hangs") from error
-    return process.returncode, said
 
 
 def fails(*argv, within):

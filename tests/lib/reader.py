@@ -1,10 +1,11 @@
 """A reader that never rests: says which contents it has seen of a file.
 
-    reader.py MOUNT
+    reader.py MOUNT CHUNK
 
-Each line on stdin is a path below MOUNT: the file is read over and over from then on. Each line on stdout answers the
-next line of stdin with what was seen of the former path: a JSON list of the different contents in the order of their
-first appearance, null for a file that was not there. A line may be empty: then nothing is read.
+Each line on stdin is a path below MOUNT: the file is read over and over from then on, CHUNK bytes a read(2). Each line
+on stdout answers a line of stdin: a JSON list of what was seen of the former path: the different contents in the order
+of their first appearance, null for a file that was not there, and the different sizes that stat(2) has told. It comes
+when the new path has been read once. A line may be empty: then nothing is read.
 """
 
 import json
@@ -13,7 +14,8 @@ import select
 import sys
 
 
-def contents(path):
+def contents(path, chunk):
+    """None: it is not there, or not any more."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -21,7 +23,7 @@ def contents(path):
     try:
         parts = []
         while True:
-            part = os.read(fd, 1 << 17)
+            part = os.read(fd, chunk)
             if not part:
                 return b"".join(parts).decode("latin-1")
             parts.append(part)
@@ -29,12 +31,30 @@ def contents(path):
         os.close(fd)
 
 
-def main(mount):
-    path = None
-    seen = []
+class Seen:
+    def __init__(self, path, chunk):
+        self.path, self.chunk = path, chunk
+        self.contents, self.sizes = {}, {}  # as ordered sets
+
+    def look(self):
+        if self.path is None:
+            return
+        try:
+            self.sizes[os.stat(self.path).st_size] = None
+        except FileNotFoundError:
+            pass
+        self.contents[contents(self.path, self.chunk)] = None
+
+    def tell(self):
+        self.look()  # once more: what is there now
+        return json.dumps([list(self.contents), list(self.sizes)])
+
+
+def main(mount, chunk):
+    seen = Seen(None, chunk)
     pending = b""
     while True:
-        ready, _, _ = select.select([0], [], [], None if path is None else 0)
+        ready, _, _ = select.select([0], [], [], None if seen.path is None else 0)
         if ready:
             more = os.read(0, 4096)
             if not more:
@@ -42,15 +62,11 @@ def main(mount):
             pending += more
             while b"\n" in pending:
                 line, pending = pending.split(b"\n", 1)
-                if path is not None:
-                    seen.append(contents(path))  # once more: what is there now
-                print(json.dumps([each for at, each in enumerate(seen) if each not in seen[:at]]), flush=True)
-                path = os.path.join(mount, os.fsdecode(line)) if line else None
-                seen = []
-        if path is not None:
-            now = contents(path)
-            if not seen or now != seen[-1]:
-                seen.append(now)
+                told = seen.tell()
+                seen = Seen(os.path.join(mount, os.fsdecode(line)) if line else None, chunk)
+                seen.look()
+                print(told, flush=True)
+        seen.look()
 
 
-main(sys.argv[1])
+main(sys.argv[1], int(sys.argv[2]))
