@@ -1,16 +1,20 @@
 #include "dotznodefs.h"
 
+#include "export.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <utlist.h>
 
 #define DOT_PLACE_BITS 3 /* below the directory's inode number */
 #define DOT_DIR        0
 
 struct dot_entry {
     const char *name;
-    void (*render)(const struct report *r, struct text *out);
+    void (*render)(const struct report *r, struct text *out); /* NULL: the snapshot */
 };
 
 /* The place of a file in its inode number is its index here, from 1. */
@@ -18,10 +22,14 @@ static const struct dot_entry dot_entries[] = {
     {"status", report_status},
     {"peers", report_peers},
     {"metrics", report_metrics},
+    {"snapshot", NULL},
 };
 #define DOT_ENTRIES (sizeof(dot_entries) / sizeof(dot_entries[0]))
 
 struct dot_file {
+    struct dot_file *next;
+    struct dot_file *prev;
+    struct export *export; /* of the snapshot; NULL: it is a text */
     struct text text;
     uint64_t generation; /* of the status when it was rendered */
 };
@@ -41,6 +49,18 @@ static unsigned dot_place(uint64_t ino)
     return (unsigned)(ino & ((1u << DOT_PLACE_BITS) - 1));
 }
 
+static uint64_t dot_dir(uint64_t ino)
+{
+    return (ino & ~DOT_BIT) >> DOT_PLACE_BITS;
+}
+
+bool dot_shows_tree(uint64_t ino)
+{
+    unsigned place = dot_place(ino);
+
+    return place != DOT_DIR && place <= DOT_ENTRIES && dot_entries[place - 1].render == NULL;
+}
+
 static void dot_stat(uint64_t ino, struct stat *ret_st)
 {
     memset(ret_st, 0, sizeof(*ret_st));
@@ -52,6 +72,12 @@ static void dot_stat(uint64_t ino, struct stat *ret_st)
     } else {
         ret_st->st_mode = S_IFREG | 0444;
         ret_st->st_nlink = 1;
+        if (dot_shows_tree(ino)) {
+            /* Whatever the permissions below the directory: for nobody but who could read dataDir as well. */
+            ret_st->st_mode = S_IFREG | 0400;
+            ret_st->st_uid = geteuid();
+            ret_st->st_gid = getegid();
+        }
     }
 }
 
@@ -121,9 +147,29 @@ static void dot_render(struct mount *m, fuse_ino_t ino, struct dot_file *f)
     f->generation = m->status_generation;
 }
 
+static void dot_close(struct mount *m, struct dot_file *f)
+{
+    DL_DELETE(m->dot_files, f);
+    if (f->export != NULL) {
+        export_close(f->export);
+    }
+    text_release(&f->text);
+    free(f);
+}
+
+void dot_close_all(struct mount *m)
+{
+    while (m->dot_files != NULL) {
+        dot_close(m, m->dot_files);
+    }
+}
+
+/* EBUSY: too many snapshots are open; ESTALE: of a directory that is gone. */
 void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    struct mount *m = mount_of(req);
     struct dot_file *f;
+    int rv = 0;
 
     if (dot_place(ino) == DOT_DIR || dot_place(ino) > DOT_ENTRIES || (fi->flags & O_ACCMODE) != O_RDONLY) {
         (void)fuse_reply_err(req, EACCES);
@@ -135,12 +181,22 @@ void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     text_init(&f->text);
-    dot_render(mount_of(req), ino, f);
+    if (dot_shows_tree(ino)) {
+        rv = export_open(m, dot_dir(ino), &f->export);
+        fi->nonseekable = 1;
+    } else {
+        dot_render(m, ino, f);
+    }
+    if (rv != 0) {
+        free(f);
+        (void)fuse_reply_err(req, -rv);
+        return;
+    }
+    DL_APPEND(m->dot_files, f);
     fi->fh = (uintptr_t)f;
     fi->direct_io = 1;
     if (fuse_reply_open(req, fi) != 0) {
-        text_release(&f->text);
-        free(f);
+        dot_close(m, f);
     }
 }
 
@@ -149,6 +205,10 @@ void dot_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
     struct dot_file *f = (struct dot_file *)(uintptr_t)fi->fh;
     size_t at = (size_t)offset;
 
+    if (f->export != NULL) {
+        export_read(f->export, req, size, offset);
+        return;
+    }
     if (at == 0 && f->generation != mount_of(req)->status_generation) {
         dot_render(mount_of(req), ino, f); /* whoever polls reads again from the start */
     }
@@ -161,10 +221,7 @@ void dot_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 
 void dot_release(fuse_req_t req, struct fuse_file_info *fi)
 {
-    struct dot_file *f = (struct dot_file *)(uintptr_t)fi->fh;
-
-    text_release(&f->text);
-    free(f);
+    dot_close(mount_of(req), (struct dot_file *)(uintptr_t)fi->fh);
     (void)fuse_reply_err(req, 0);
 }
 
@@ -176,7 +233,7 @@ void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
     struct dot_poller *p;
 
     (void)ino;
-    if (f->generation != m->status_generation) {
+    if (f->export == NULL && f->generation != m->status_generation) {
         events |= POLLPRI | POLLERR;
     }
     if (ph != NULL) {

@@ -1,5 +1,6 @@
 /*
- * dotznodefs: `.znodefs`, there in every directory for who asks by name: texts rendered anew at each open.
+ * dotznodefs: `.znodefs`, there in every directory for who asks by name: texts rendered anew at each open, and
+ * `snapshot`, for the daemon's user alone: that directory and all below it (export.h).
  *
  * Its inode numbers are made of the directory's, with the highest bit set, which the tree never gives out: a directory
  * may have one place only in the kernel's eyes, so each needs its own.
@@ -17,6 +18,9 @@ static inline bool dot_is(uint64_t ino)
     return (ino & DOT_BIT) != 0;
 }
 
+/* Whether it shows the tree: then it waits and is refused as other reads are. */
+bool dot_shows_tree(uint64_t ino);
+
 /* The entry `.znodefs` of the directory `parent`. */
 void dot_reply_entry(fuse_req_t req, fuse_ino_t parent);
 
@@ -33,5 +37,8 @@ void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 /* Wakes all who poll: the status has changed. */
 void dot_wake(struct mount *m);
 void dot_poll_clear(struct mount *m);
+
+/* Closes all that is open: the kernel will not. */
+void dot_close_all(struct mount *m);
 
 #endif

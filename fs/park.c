@@ -115,11 +115,13 @@ static enum verdict judge(const struct mount *m, const uint8_t *bytes, size_t le
     const char *name = NULL;
     uint64_t ino;
     const struct inode *i;
+    bool opens_tree;
 
     assert(len >= sizeof(in));
     memcpy(&in, bytes, sizeof(in));
     ino = in.nodeid;
-    if (never_waits(in.opcode) || dot_is(ino)) {
+    opens_tree = in.opcode == FUSE_OPEN && dot_is(ino) && dot_shows_tree(ino);
+    if (never_waits(in.opcode) || (dot_is(ino) && !opens_tree)) {
         return VERDICT_GO;
     }
     if (in.opcode == FUSE_LOOKUP) {
@@ -134,7 +136,7 @@ static enum verdict judge(const struct mount *m, const uint8_t *bytes, size_t le
     if (!replica_readable(m->replica)) {
         return VERDICT_UNREADABLE;
     }
-    if (m->options.strict && only_reads(in.opcode)) {
+    if (m->options.strict && (only_reads(in.opcode) || opens_tree)) {
         struct replica_status status;
         replica_status(m->replica, &status);
         if (!status.quorum) {
