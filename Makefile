@@ -177,10 +177,10 @@ endif
 
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 -include $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/bench/*.c))
-$(BENCH): $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libconsensus.a $(BUILD)/libstore.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(link)
 .PHONY: bench
 bench: all $(BENCH)
 	@tests/bench/bench $(BUILD) $(ARGS)

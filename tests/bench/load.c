@@ -4,13 +4,16 @@
  *   load fdatasync FILE N        overwrites written blocks of FILE (512 bytes), one fdatasync each
  *   load rtt N                   a 200-byte message and back over TCP on loopback, between two processes
  *   load owc FILE N              open(O_WRONLY|O_CREAT|O_TRUNC), write 100 bytes, close
- *   load orc FILE N              open, read, close
- *   load writers SECONDS FILE... one process per FILE, each open-write-close as above as fast as it can
+ *   load orc DIR N               open, read, close of each of the files DIR/0 to DIR/N-1
+ *   load fill DIR N              makes these files, 100 bytes each, by several processes at once
+ *   load writers SECONDS FILE... one process per FILE, each open-write-close as above as fast as it can; `cpu` is the
+ *                                time that these processes used for each write
  *   load gap FILE                writes until SIGTERM, then prints the longest time between two that succeeded
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -18,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -27,6 +31,7 @@
 #define BLOCK       512
 #define FILE_BYTES  (1024 * 1024)
 #define RTT_MESSAGE 200
+#define FILLERS     32
 
 static double now_us(void)
 {
@@ -203,7 +208,7 @@ static int read_once(const char *path)
     return close(fd) == 0 ? 0 : -errno;
 }
 
-static int mode_times(int (*once)(const char *path), const char *path, size_t n)
+static int mode_owc(const char *path, size_t n)
 {
     double *times = times_new(n);
     size_t i;
@@ -211,7 +216,7 @@ static int mode_times(int (*once)(const char *path), const char *path, size_t n)
     for (i = 0; i < n; i++) {
         double start = now_us();
 
-        if (once(path) != 0) {
+        if (write_once(path) != 0) {
             die(path);
         }
         times[i] = now_us() - start;
@@ -219,6 +224,81 @@ static int mode_times(int (*once)(const char *path), const char *path, size_t n)
     print_times(times, n);
     free(times);
     return 0;
+}
+
+static void numbered(const char *dir, size_t i, char path[PATH_MAX])
+{
+    int n = snprintf(path, PATH_MAX, "%s/%zu", dir, i);
+
+    if (n < 0 || n >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        die(dir);
+    }
+}
+
+static int mode_orc(const char *dir, size_t n)
+{
+    double *times = times_new(n);
+    char path[PATH_MAX];
+    size_t i;
+
+    /* So that no directory above costs anything. */
+    if (chdir(dir) != 0) {
+        die(dir);
+    }
+    for (i = 0; i < n; i++) {
+        double start;
+
+        numbered(".", i, path);
+        start = now_us();
+        if (read_once(path) != 0) {
+            die(path);
+        }
+        times[i] = now_us() - start;
+    }
+    print_times(times, n);
+    free(times);
+    return 0;
+}
+
+/* Waits for `n` children; non-zero when one of them failed. */
+static int wait_for(size_t n)
+{
+    int failed = 0;
+
+    while (n-- > 0) {
+        int status;
+
+        if (wait(&status) < 0) {
+            die("wait");
+        }
+        failed |= status;
+    }
+    return failed != 0;
+}
+
+static int mode_fill(const char *dir, size_t n)
+{
+    char path[PATH_MAX];
+    size_t k;
+
+    for (k = 0; k < FILLERS; k++) {
+        pid_t pid = fork();
+
+        if (pid < 0) {
+            die("fork");
+        }
+        if (pid == 0) {
+            for (size_t i = k; i < n; i += FILLERS) {
+                numbered(dir, i, path);
+                if (write_once(path) != 0) {
+                    die(path);
+                }
+            }
+            _exit(0);
+        }
+    }
+    return wait_for(FILLERS);
 }
 
 static void write_until(const char *path, double end, size_t *count)
@@ -231,13 +311,25 @@ static void write_until(const char *path, double end, size_t *count)
     }
 }
 
+static double children_cpu_us(void)
+{
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_CHILDREN, &usage) != 0) {
+        die("getrusage");
+    }
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
 /* Processes, as users' shells are, not threads: the daemon looks through the descriptors of a file's opener. */
 static int mode_writers(size_t seconds, char **paths, size_t n)
 {
     size_t *counts = mmap(NULL, n * sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     double start = now_us();
     size_t total = 0;
-    int failed = 0;
+    double end;
+    int failed;
     size_t i;
 
     if (counts == MAP_FAILED) {
@@ -254,20 +346,15 @@ static int mode_writers(size_t seconds, char **paths, size_t n)
             _exit(0);
         }
     }
-    for (i = 0; i < n; i++) {
-        int status;
-
-        if (wait(&status) < 0) {
-            die("wait");
-        }
-        failed |= status;
-    }
+    failed = wait_for(n);
+    end = now_us();
     for (i = 0; i < n; i++) {
         total += counts[i];
     }
-    printf("writers=%zu writes=%zu per_second=%.0f\n", n, total, (double)total * 1e6 / (now_us() - start));
+    printf("writers=%zu writes=%zu per_second=%.0f cpu=%.1f\n", n, total, (double)total * 1e6 / (end - start),
+           children_cpu_us() / (double)total);
     (void)munmap(counts, n * sizeof(*counts));
-    return failed != 0;
+    return failed;
 }
 
 static volatile sig_atomic_t ended;
@@ -320,10 +407,13 @@ int main(int argc, char **argv)
         return mode_rtt(count_arg(argv[2]));
     }
     if (argc == 4 && strcmp(argv[1], "owc") == 0) {
-        return mode_times(write_once, argv[2], count_arg(argv[3]));
+        return mode_owc(argv[2], count_arg(argv[3]));
     }
     if (argc == 4 && strcmp(argv[1], "orc") == 0) {
-        return mode_times(read_once, argv[2], count_arg(argv[3]));
+        return mode_orc(argv[2], count_arg(argv[3]));
+    }
+    if (argc == 4 && strcmp(argv[1], "fill") == 0) {
+        return mode_fill(argv[2], count_arg(argv[3]));
     }
     if (argc >= 4 && strcmp(argv[1], "writers") == 0) {
         return mode_writers(count_arg(argv[2]), argv + 3, (size_t)argc - 3);
