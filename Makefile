@@ -64,6 +64,7 @@ object = $(patsubst %.c,$(BUILD)/%.o,$(1))
 including = $(if $(1),$(shell grep -lE '^\#include "($(2))/' $(1)))
 
 STORE     := $(wildcard store/*.c)
+CHECK     := $(wildcard store/check/*.c)
 CONSENSUS := $(wildcard consensus/*.c)
 FS        := $(wildcard fs/*.c)
 SIM       := $(wildcard tests/sim/*.c)
@@ -77,15 +78,15 @@ UNITS_FS        := $(call including,$(UNITS),fs)
 UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
-SOURCES := $(STORE) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(wildcard tests/bench/*.c) $(LEAKS)
-BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs)
+SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(wildcard tests/bench/*.c) $(LEAKS)
+BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim)
 
 .PHONY: all run stop demo test test-binaries lint format install deps clean help
 all: $(BINARIES) compile_commands.json
 
 help:
-	@echo 'make              build build/znodefs'
+	@echo 'make              build build/znodefs and build/znodefs-check'
 	@echo 'make run|stop     three peers mounted at run/1 run/2 run/3 (PEERS=1: one); take them down'
 	@echo 'make demo         the tour as a story, under a minute'
 	@echo 'make test         every test; the last line counts them'
@@ -129,6 +130,10 @@ link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group
 $(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS))
 	$(call say,LD,$@)
 	$(Q)$(link)
+# It needs less than the others, and is linked against no more.
+$(BUILD)/znodefs-check: $(call object,$(CHECK)) $(BUILD)/libstore.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS)
 $(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
 	$(Q)$(link) $(addprefix @,$(wildcard tests/sim/sim.ldflags))
@@ -193,6 +198,7 @@ format: | deps-lint
 
 install: all
 	install -D -m 755 $(BUILD)/znodefs "$(DESTDIR)$(PREFIX)/bin/znodefs"
+	install -D -m 755 $(BUILD)/znodefs-check "$(DESTDIR)$(PREFIX)/bin/znodefs-check"
 
 clean:
 	@mount-helpers/ensemble stop

@@ -51,6 +51,9 @@ struct disk {
 /* The real disk: `path` is created (mode 0700) if absent, parents must exist. With `lock`, takes flock(2) on the
  * file `lock` in it: -EWOULDBLOCK when another process holds it. The caller frees with disk_posix_free(). */
 int disk_posix_new(const char *path, bool lock, struct disk **ret_disk);
+/* To look at only: files are opened for reading, nothing can be changed. With `lock`, holds the lock shared if there is
+ * one: -EWOULDBLOCK while a peer runs on it. Freed with disk_posix_free(). */
+int disk_posix_new_read_only(const char *path, bool lock, struct disk **ret_disk);
 void disk_posix_free(struct disk *d);
 
 /* Replaces the file `name` as a whole: writes `name.tmp`, syncs, renames, syncs the directory. */

@@ -16,6 +16,7 @@ struct posix_disk {
     struct disk base;
     int dir_fd;
     int lock_fd; /* -1 without a lock */
+    bool read_only;
 };
 
 struct disk_file {
@@ -39,6 +40,10 @@ static int posix_open(struct disk *d, const char *name, int flags, struct disk_f
     int fd;
 
     assert(name_is_plain(name));
+    if (posix_of(d)->read_only) {
+        how = (how & ~O_ACCMODE) | O_RDONLY;
+        flags = 0;
+    }
     how |= (flags & DISK_CREATE) != 0 ? O_CREAT : 0;
     how |= (flags & DISK_EXCL) != 0 ? O_EXCL : 0;
     do {
@@ -143,12 +148,18 @@ static int posix_rename(struct disk *d, const char *from, const char *to)
 
     assert(name_is_plain(from));
     assert(name_is_plain(to));
+    if (posix_of(d)->read_only) {
+        return -EROFS;
+    }
     return renameat(fd, from, fd, to) == 0 ? 0 : -errno;
 }
 
 static int posix_unlink(struct disk *d, const char *name)
 {
     assert(name_is_plain(name));
+    if (posix_of(d)->read_only) {
+        return -EROFS;
+    }
     return unlinkat(posix_of(d)->dir_fd, name, 0) == 0 ? 0 : -errno;
 }
 
@@ -238,6 +249,21 @@ static int sync_parent(int dir_fd)
     return rv;
 }
 
+static struct disk *disk_new(int dir_fd, int lock_fd, bool read_only)
+{
+    struct posix_disk *pd = malloc(sizeof(*pd));
+
+    if (pd == NULL) {
+        abort();
+    }
+    pd->base.ops = &posix_ops;
+    pd->base.forgets = false;
+    pd->dir_fd = dir_fd;
+    pd->lock_fd = lock_fd;
+    pd->read_only = read_only;
+    return &pd->base;
+}
+
 static int open_dir(const char *path, int *ret_fd)
 {
     bool made;
@@ -283,7 +309,6 @@ static int take_lock(int dir_fd, int *ret_fd)
 
 int disk_posix_new(const char *path, bool lock, struct disk **ret_disk)
 {
-    struct posix_disk *pd;
     int lock_fd = -1;
     int dir_fd = -1;
     int rv;
@@ -299,15 +324,30 @@ int disk_posix_new(const char *path, bool lock, struct disk **ret_disk)
             return rv;
         }
     }
-    pd = malloc(sizeof(*pd));
-    if (pd == NULL) {
-        abort();
+    *ret_disk = disk_new(dir_fd, lock_fd, false);
+    return 0;
+}
+
+int disk_posix_new_read_only(const char *path, bool lock, struct disk **ret_disk)
+{
+    int lock_fd = -1;
+    int dir_fd;
+    int rv;
+
+    dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0) {
+        return -errno;
     }
-    pd->base.ops = &posix_ops;
-    pd->base.forgets = false;
-    pd->dir_fd = dir_fd;
-    pd->lock_fd = lock_fd;
-    *ret_disk = &pd->base;
+    if (lock) {
+        lock_fd = openat(dir_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    if (lock_fd >= 0 && flock(lock_fd, LOCK_SH | LOCK_NB) != 0) {
+        rv = -errno;
+        (void)close(lock_fd);
+        (void)close(dir_fd);
+        return rv;
+    }
+    *ret_disk = disk_new(dir_fd, lock_fd, true);
     return 0;
 }
 

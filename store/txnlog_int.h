@@ -1,4 +1,4 @@
-/* txnlog_int: what the sources of txnlog share. Nobody else includes this. */
+/* txnlog_int: what the sources of txnlog and store/check share. Nobody else includes this. */
 #ifndef STORE_TXNLOG_INT_H
 #define STORE_TXNLOG_INT_H
 
@@ -80,6 +80,29 @@ int scanner_record(struct scanner *s, uint64_t offset, struct txnlog_record *ret
 int scanner_is_zero_from(struct scanner *s, uint64_t offset, struct error *err);
 /* Does a record behind `offset` testify that the bytes at `offset` were durable once? */
 int scanner_was_durable(struct scanner *s, uint64_t offset, uint64_t *ret_witness, struct error *err);
+
+/*
+ * What stands in one segment, as recovery judges it and store/check shows it. Nothing is changed by looking. On
+ * -EBADMSG the fields tell how far it is good.
+ */
+struct segment_look {
+    struct segment segment; /* zxid_last: of the last good record; bytes is not set */
+    uint64_t records;
+    uint64_t end;     /* behind the last good record */
+    bool header_torn; /* it never became whole, and nothing is behind it */
+    bool tail_torn;   /* what is behind `end` is of a batch that was torn */
+};
+
+/* The two steps. -EBADMSG: damaged, err names file and offset; -EPROTO: of a newer version. */
+int segment_look_header(struct scanner *s, bool is_last, struct segment_look *ret_look, struct error *err);
+/* Not called for a torn header. */
+int segment_look_records(struct scanner *s, bool is_last, txnlog_record_cb cb, void *arg, struct segment_look *look,
+                         struct error *err);
+/* -EBADMSG: records are missing between the one that ends with `zxid_last` and this one. */
+int segment_look_joins(const struct scanner *s, const struct segment_look *look, uint64_t zxid_last, struct error *err);
+
+/* The segments' first zxids, oldest first; the caller frees *ret_zxids. */
+int txnlog_list(struct disk *d, uint64_t **ret_zxids, size_t *ret_n);
 
 /* Shared by recovery and the log itself. */
 void txnlog_add_segment(struct txnlog *log, uint64_t zxid_first, uint64_t zxid_prev);

@@ -225,6 +225,17 @@ static int header_at(struct scanner *s, uint64_t offset, const uint8_t **ret_hea
     return 1;
 }
 
+/* No checksum covers it; a bit that flipped there tells as much about the disk as any other. */
+static bool padding_is_zero(const uint8_t *record, uint32_t len)
+{
+    for (size_t i = RECORD_HEADER_BYTES + (size_t)len; i < record_bytes(len); i++) {
+        if (record[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int scanner_record(struct scanner *s, uint64_t offset, struct txnlog_record *ret_record, uint64_t *ret_next,
                    struct error *err)
 {
@@ -244,7 +255,8 @@ int scanner_record(struct scanner *s, uint64_t offset, struct txnlog_record *ret
     if (rv <= 0) {
         return rv;
     }
-    if (le_get64(p + 48) != XXH3_64bits_withSeed(p + RECORD_HEADER_BYTES, len, le_get64(p + 40))) {
+    if (le_get64(p + 48) != XXH3_64bits_withSeed(p + RECORD_HEADER_BYTES, len, le_get64(p + 40)) ||
+        !padding_is_zero(p, len)) {
         return 0;
     }
     ret_record->zxid = le_get64(p + 8);

@@ -64,39 +64,34 @@ static int compare_zxids(const void *a, const void *b)
 }
 
 /* Hands over the records of a segment up to the first invalid place. */
-static int replay(struct scanner *s, struct segment *seg, txnlog_record_cb cb, void *arg, uint64_t *ret_end,
-                  struct error *err)
+static int replay(struct scanner *s, struct segment_look *look, txnlog_record_cb cb, void *arg, struct error *err)
 {
-    uint64_t offset = SEGMENT_HEADER_BYTES;
+    struct segment *seg = &look->segment;
     struct txnlog_record r;
     uint64_t next;
     bool is_first;
     int rv;
 
     for (;;) {
-        rv = scanner_record(s, offset, &r, &next, err);
-        if (rv < 0) {
+        rv = scanner_record(s, look->end, &r, &next, err);
+        if (rv <= 0) {
             return rv;
         }
-        if (rv == 0) {
-            *ret_end = offset;
-            return 0;
+        is_first = look->end == SEGMENT_HEADER_BYTES;
+        if (r.zxid_prev != seg->zxid_last || r.zxid <= r.zxid_prev || (is_first && r.zxid != seg->zxid_first)) {
+            return damaged(err, s, look->end, "the record does not continue the one before it");
         }
-        is_first = offset == SEGMENT_HEADER_BYTES;
-        if (r.zxid_prev != (is_first ? seg->zxid_prev : seg->zxid_last) || r.zxid <= r.zxid_prev ||
-            (is_first && r.zxid != seg->zxid_first)) {
-            return damaged(err, s, offset, "the record does not continue the one before it");
-        }
-        seg->zxid_last = r.zxid;
         rv = cb != NULL ? cb(arg, &r) : 0;
         if (rv != 0) {
             return rv;
         }
-        offset = next;
+        seg->zxid_last = r.zxid;
+        look->records++;
+        look->end = next;
     }
 }
 
-/* Decides what the invalid place at `end` of the last segment is: 0 for a clean end or a torn batch. */
+/* Decides what the invalid place at `end` of the last segment is: 0 for a clean end, 1 for a torn batch. */
 static int judge_tail(struct scanner *s, uint64_t end, struct error *err)
 {
     uint64_t witness;
@@ -110,7 +105,58 @@ static int judge_tail(struct scanner *s, uint64_t end, struct error *err)
     if (rv < 0) {
         return rv;
     }
-    return rv == 1 ? damaged(err, s, end, "a later record shows that it was durable") : 0;
+    return rv == 1 ? damaged(err, s, end, "a later record shows that it was durable") : 1;
+}
+
+int segment_look_header(struct scanner *s, bool is_last, struct segment_look *ret_look, struct error *err)
+{
+    struct segment_look look = {.end = SEGMENT_HEADER_BYTES};
+    struct segment *seg = &look.segment;
+    int rv;
+
+    rv = scanner_header(s, &seg->zxid_first, &seg->zxid_prev, err);
+    if (rv < 0) {
+        return rv;
+    }
+    if (rv == 0) {
+        rv = is_last ? scanner_is_zero_from(s, SEGMENT_HEADER_BYTES, err) : 0;
+        if (rv <= 0) {
+            return rv < 0 ? rv : damaged(err, s, 0, "bad header");
+        }
+        look.header_torn = true;
+        look.end = 0;
+    } else if (seg->zxid_first != s->zxid_first) {
+        return damaged(err, s, 0, "its header belongs to another name");
+    }
+    seg->zxid_last = seg->zxid_prev;
+    *ret_look = look;
+    return 0;
+}
+
+int segment_look_joins(const struct scanner *s, const struct segment_look *look, uint64_t zxid_last, struct error *err)
+{
+    return look->segment.zxid_prev == zxid_last ? 0 : damaged(err, s, 0, "it does not continue the segment before it");
+}
+
+int segment_look_records(struct scanner *s, bool is_last, txnlog_record_cb cb, void *arg, struct segment_look *look,
+                         struct error *err)
+{
+    int rv;
+
+    assert(!look->header_torn);
+    rv = replay(s, look, cb, arg, err);
+    if (rv != 0) {
+        return rv;
+    }
+    if (!is_last && (look->end != s->size || look->records == 0)) {
+        return damaged(err, s, look->end, "the segment was whole when the next one was begun");
+    }
+    rv = is_last ? judge_tail(s, look->end, err) : 0;
+    if (rv < 0) {
+        return rv;
+    }
+    look->tail_torn = rv == 1;
+    return 0;
 }
 
 static int remove_file(struct txnlog *log, const char *name, struct error *err)
@@ -165,102 +211,82 @@ static int seal(struct scanner *s, uint64_t end, struct error *err)
     return rv == 0 ? 0 : error_set(err, rv, "cut %s at offset %" PRIu64 ": %s", s->name, end, strerror(-rv));
 }
 
-/* Checks the header; *ret_torn when it never became whole. */
-static int check_header(struct txnlog *log, struct scanner *s, bool is_last, struct segment *ret_seg, bool *ret_torn,
-                        struct error *err)
-{
-    struct segment seg = {0};
-    int rv;
-
-    rv = scanner_header(s, &seg.zxid_first, &seg.zxid_prev, err);
-    if (rv < 0) {
-        return rv;
-    }
-    *ret_torn = rv == 0;
-    if (rv == 0) {
-        rv = is_last ? scanner_is_zero_from(s, SEGMENT_HEADER_BYTES, err) : 0;
-        if (rv < 0) {
-            return rv;
-        }
-        return rv == 1 ? 0 : damaged(err, s, 0, "bad header");
-    }
-    if (seg.zxid_first != s->zxid_first) {
-        return damaged(err, s, 0, "its header belongs to another name");
-    }
-    if (log->n_segments > 0 && seg.zxid_prev != log->segments[log->n_segments - 1].zxid_last) {
-        return damaged(err, s, 0, "it does not continue the segment before it");
-    }
-    *ret_seg = seg;
-    return 0;
-}
-
 static int recover_open_segment(struct txnlog *log, struct scanner *s, bool is_last, txnlog_record_cb cb, void *arg,
                                 struct error *err)
 {
-    struct segment seg = {0};
-    uint64_t end = 0;
-    bool torn = false;
+    struct segment_look look = {0};
     int rv;
 
-    rv = check_header(log, s, is_last, &seg, &torn, err);
+    rv = segment_look_header(s, is_last, &look, err);
     if (rv != 0) {
         return rv;
     }
-    if (torn) {
+    if (look.header_torn) {
         return remove_file(log, s->name, err);
     }
-    rv = replay(s, &seg, cb, arg, &end, err);
+    if (log->n_segments > 0) {
+        rv = segment_look_joins(s, &look, log->segments[log->n_segments - 1].zxid_last, err);
+    }
+    if (rv == 0) {
+        rv = segment_look_records(s, is_last, cb, arg, &look, err);
+    }
     if (rv != 0) {
         return rv;
     }
-    if (!is_last && (end != s->size || end == SEGMENT_HEADER_BYTES)) {
-        return damaged(err, s, end, "the segment was whole when the next one was begun");
-    }
     if (is_last) {
-        rv = judge_tail(s, end, err);
-        if (rv != 0) {
-            return rv;
-        }
-        if (end == SEGMENT_HEADER_BYTES) {
+        if (look.records == 0) {
             return remove_file(log, s->name, err);
         }
-        rv = seal(s, end, err);
+        rv = seal(s, look.end, err);
         if (rv != 0) {
             return rv;
         }
     }
-    txnlog_add_segment(log, seg.zxid_first, seg.zxid_prev);
-    log->segments[log->n_segments - 1].zxid_last = seg.zxid_last;
-    log->segments[log->n_segments - 1].bytes = end;
+    txnlog_add_segment(log, look.segment.zxid_first, look.segment.zxid_prev);
+    log->segments[log->n_segments - 1].zxid_last = look.segment.zxid_last;
+    log->segments[log->n_segments - 1].bytes = look.end;
+    return 0;
+}
+
+int txnlog_list(struct disk *d, uint64_t **ret_zxids, size_t *ret_n)
+{
+    struct names names = {0};
+    int rv = d->ops->list(d, collect_name, &names);
+
+    if (rv != 0) {
+        free(names.zxids);
+        return rv;
+    }
+    if (names.n > 0) {
+        qsort(names.zxids, names.n, sizeof(*names.zxids), compare_zxids);
+    }
+    *ret_zxids = names.zxids;
+    *ret_n = names.n;
     return 0;
 }
 
 int txnlog_recover(struct txnlog *log, txnlog_record_cb cb, void *arg, struct error *err)
 {
-    struct names names = {0};
+    uint64_t *zxids = NULL;
     struct scanner s;
-    size_t i;
+    size_t n = 0;
     int rv;
 
     /* A removal that a killed process did not get to sync must not come undone after we acted on it. */
     rv = log->disk->ops->sync_dir(log->disk);
     if (rv == 0) {
-        rv = log->disk->ops->list(log->disk, collect_name, &names);
+        rv = txnlog_list(log->disk, &zxids, &n);
     }
     if (rv != 0) {
-        free(names.zxids);
         return error_set(err, rv, "list the log: %s", strerror(-rv));
     }
-    if (names.n > 0) {
-        qsort(names.zxids, names.n, sizeof(*names.zxids), compare_zxids);
-    }
-    for (i = 0; i < names.n && rv == 0; i++) {
-        rv = scanner_open(log->disk, names.zxids[i], &s, err);
+    for (size_t i = 0; i < n && rv == 0; i++) {
+        rv = scanner_open(log->disk, zxids[i], &s, err);
         if (rv == 0) {
-            rv = recover_open_segment(log, &s, i + 1 == names.n, cb, arg, err);
+            rv = recover_open_segment(log, &s, i + 1 == n, cb, arg, err);
             scanner_close(&s);
         }
     }
-    free(names.zxids);
+    free(zxids);
     return rv;
 }
