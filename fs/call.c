@@ -103,17 +103,9 @@ void calls_cancel_all(struct mount *m, int err)
 void calls_check_killed(struct mount *m)
 {
     for (struct call *c = m->calls; c != NULL; c = c->next) {
-        if (c->req == NULL || !opener_dying(c->pid)) {
-            continue;
-        }
         if (c->publishing) {
-            /* Nobody looks at the answer of this close; the publishing goes on, as after a RELEASE. */
-            (void)fuse_reply_err(c->req, 0);
-            c->req = NULL;
-            c->handle = NULL;
-            c->releasing = true;
-            c->inode->n_releasing++;
-        } else {
+            publish_check_killed(c);
+        } else if (c->req != NULL && opener_dying(c->pid)) {
             (void)replica_cancel(m->replica, &c->replica_call, EINTR);
         }
     }

@@ -15,6 +15,7 @@
 
 struct dot_file;
 struct dot_poller;
+struct waiter;
 
 struct mount {
     uv_loop_t *loop;
@@ -73,8 +74,9 @@ struct call {
     void (*finish)(struct call *c, const struct outcome *outcome);
     struct inode *inode; /* held */
     struct handle *handle;
-    struct draft *draft; /* owned */
-    struct stat stat;    /* of a node to be made, should it be gone again by then */
+    struct draft *draft;    /* owned */
+    struct waiter *waiters; /* further closes that wait for this one; owned */
+    struct stat stat;       /* of a node to be made, should it be gone again by then */
     int flags;
     size_t size;
     off_t offset;
@@ -104,6 +106,11 @@ enum publish_kind {
 
 /* Publishes the handle's draft (there is one) and answers `req` (NULL for RELEASE) with the outcome. */
 void publish(struct mount *m, struct handle *h, fuse_req_t req, enum publish_kind kind, size_t size);
+/* Another close by the opener while one is publishing: it is answered with that one's outcome. */
+void publish_wait(struct handle *h, fuse_req_t req);
+/* The process behind the call, or behind some of those that wait with it, is being killed: it is answered at once, and
+ * the publishing goes on, as after a RELEASE. */
+void publish_check_killed(struct call *c);
 /* All drafts that are left once nothing comes from the kernel any more. */
 void publish_leftovers(struct mount *m);
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+struct call;
 struct handle;
 
 struct inode {
@@ -44,10 +45,11 @@ struct handle {
     struct opener opener;
     uint64_t lock_owner; /* of the first FLUSH: stands for an opener that can't be seen */
     bool lock_owner_known;
+    struct call *closing; /* a close that is publishing: the opener's others wait for it too */
 
     struct draft *draft; /* NULL: none */
     bool truncated;      /* made with O_TRUNC: the first draft is whole contents */
-    bool keep_times;     /* times were set while the draft was open */
+    bool keep_times;     /* times were set after the last write to the draft */
     bool opener_flushed; /* the opener has closed its last writable descriptor */
     int failed;          /* a negative errno that close has to tell (rule 5) */
 

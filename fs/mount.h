@@ -47,6 +47,11 @@ struct mount_stats {
     uint64_t requests;
     uint64_t publishes;
     uint64_t publish_errors;
+    struct { /* the last error that no close has told anybody of; err 0: none */
+        int err;
+        uint64_t ino;
+        int64_t wall_ns;
+    } publish_lost;
     uint64_t open_files;
     uint64_t drafts;
     struct histogram change_times; /* of changes and barriers, from the request to its outcome */

@@ -115,6 +115,21 @@ static uint64_t process_identity(pid_t pid)
     return rv == 0 ? st.st_ino : 0;
 }
 
+/* The pid of a process outside of our pid namespace is 0. A daemon in a pid namespace of its own whose /proc is
+ * another's would look at strangers there. Asked once: it can't change namespaces, and mounts its /proc before. */
+static bool can_see(pid_t pid)
+{
+    static enum { UNKNOWN, OURS, OTHERS } proc;
+    char text[32];
+
+    if (proc == UNKNOWN) {
+        ssize_t len = readlink("/proc/self", text, sizeof(text) - 1);
+        text[len < 0 ? 0 : len] = '\0';
+        proc = strtol(text, NULL, 10) == getpid() ? OURS : OTHERS;
+    }
+    return pid > 0 && proc == OURS;
+}
+
 void opener_of(pid_t pid, struct opener *ret_opener)
 {
     struct opener o = {0};
@@ -122,7 +137,7 @@ void opener_of(pid_t pid, struct opener *ret_opener)
     uint64_t tgid;
 
     *ret_opener = o;
-    if (pid <= 0) {
+    if (!can_see(pid)) {
         return;
     }
     /* Most requests come from the main thread, and this is a tenth of the price of reading status. */
@@ -145,7 +160,12 @@ bool opener_is(const struct opener *o, pid_t pid)
         return false;
     }
     opener_of(pid, &other);
-    return other.tgid == o->tgid && other.identity == o->identity;
+    return opener_same(o, &other);
+}
+
+bool opener_same(const struct opener *a, const struct opener *b)
+{
+    return a->tgid != 0 && a->tgid == b->tgid && a->identity == b->identity;
 }
 
 /* "36 35 98:0 /root /mountpoint ...": whether the mount `mnt_id`, as the process sees it, is on `dev`. One that it does
@@ -240,7 +260,7 @@ bool opener_killed(pid_t pid)
     char text[PROC_TEXT_MAX];
     uint64_t flags;
 
-    if (pid <= 0 || proc_read(pid, "status", text, sizeof(text)) != 0 || !is_exiting(text)) {
+    if (!can_see(pid) || proc_read(pid, "status", text, sizeof(text)) != 0 || !is_exiting(text)) {
         return false;
     }
     return stat_value(pid, PROC_STAT_FLAGS, &flags) && (flags & PROC_PF_SIGNALED) != 0;
@@ -252,7 +272,7 @@ bool opener_dying(pid_t pid)
     char text[PROC_TEXT_MAX] = "";
     uint64_t value;
 
-    if (pid <= 0 || proc_read(pid, "status", text, sizeof(text)) != 0) {
+    if (!can_see(pid) || proc_read(pid, "status", text, sizeof(text)) != 0) {
         return false;
     }
     return is_exiting(text) || (line_value(text, "SigPnd", 16, &value) && (value & kill_bit) != 0) ||

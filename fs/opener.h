@@ -23,6 +23,9 @@ void opener_of(pid_t pid, struct opener *ret_opener);
 /* Whether the thread `pid` belongs to `o`. */
 bool opener_is(const struct opener *o, pid_t pid);
 
+/* Whether both are one process, and one that can be seen. */
+bool opener_same(const struct opener *a, const struct opener *b);
+
 /* How many writable descriptors of the inode `ino` on the device `dev` (as in st_dev) the thread's process has. The
  * thread that asks, because the main thread may have ended before the others: then it shows none. Negative errno when
  * /proc does not tell (-EACCES for another user's process). *ret_any: it has descriptors, of whatever; a process on its

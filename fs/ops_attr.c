@@ -180,10 +180,12 @@ static bool setattr_draft_size(fuse_req_t req, struct handle *h, const struct st
         (void)fuse_reply_err(req, -rv);
         *ret_failed = true;
     }
+    h->keep_times = false;
     return true;
 }
 
-/* Times set while a draft is open survive its publishing: `cp -p` and tar set them before they close. */
+/* Times set while a draft is open survive its publishing: `cp -p` and tar set them before they close. What is written
+ * after that counts again. */
 static void setattr_keep_times(const struct mount *m, uint64_t ino)
 {
     const struct inode *i = inode_find(&m->inodes, ino);

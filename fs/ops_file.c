@@ -256,7 +256,10 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
         h->failed = rv;
         handle_drop_draft(&m->inodes, h);
         (void)fuse_reply_err(req, -rv);
-    } else if ((fi->flags & O_DSYNC) != 0 || m->options.sync) {
+        return;
+    }
+    h->keep_times = false; /* this is later than they are */
+    if ((fi->flags & O_DSYNC) != 0 || m->options.sync) {
         publish(m, h, req, PUBLISH_WRITE, size);
     } else {
         (void)fuse_reply_write(req, size);
@@ -265,7 +268,27 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 
 /* ---- flush and fsync ---- */
 
-/* Rule 2: is this FLUSH the opener closing its last writable descriptor of the file? *ret_alive: it is not exiting. */
+/* How many other open files of this file the opener has a descriptor of, for certain: none of theirs has been closed
+ * anywhere since it opened them. */
+static int open_elsewhere(const struct handle *closing)
+{
+    int n = 0;
+
+    for (const struct handle *h = closing->inode->handles; h != NULL; h = h->next) {
+        n += h != closing && h->writable && !h->lock_owner_known && opener_same(&h->opener, &closing->opener);
+    }
+    return n;
+}
+
+/* Where the opener's descriptors can't be seen: shells close a copy between their open with O_TRUNC and the first
+ * write, and would publish nothing at all there. What is only truncated is RELEASE's. */
+static bool is_flush_of_unseen(const struct handle *h, uint64_t lock_owner)
+{
+    return h->lock_owner == lock_owner && (h->draft->n_ranges > 0 || h->draft->keep != 0);
+}
+
+/* Rule 2: is this FLUSH the opener closing its last writable descriptor of the file? *ret_alive: it is not exiting.
+ * Those that belong to other open files for certain are none of this one. */
 static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t pid, uint64_t lock_owner,
                           bool *ret_alive)
 {
@@ -273,16 +296,22 @@ static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t p
 
     *ret_alive = false;
     if (h->opener.tgid == 0) {
-        return h->lock_owner == lock_owner;
+        return is_flush_of_unseen(h, lock_owner);
     }
     if (!opener_is(&h->opener, pid)) {
         return false;
     }
     fds = opener_writable_fds(pid, m->dev, h->inode->ino, ret_alive);
-    return fds < 0 ? h->lock_owner == lock_owner : fds == 0;
+    return fds < 0 ? is_flush_of_unseen(h, lock_owner) : fds <= open_elsewhere(h);
 }
 
-/* Any errno of publishing, or of the write that made the draft fail. */
+/* Is somebody closing what the opener closes too, and waits there? */
+static bool closes_with(const struct handle *h, pid_t pid, uint64_t lock_owner)
+{
+    return h->closing != NULL && (h->opener.tgid == 0 ? h->lock_owner == lock_owner : opener_is(&h->opener, pid));
+}
+
+/* Any errno of publishing. What made the draft fail is told by each close, whoever closes. */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mount *m = mount_of(req);
@@ -298,20 +327,20 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         h->lock_owner = fi->lock_owner;
         h->lock_owner_known = true;
     }
-    if ((h->draft == NULL && h->failed == 0) || !is_last_flush(m, h, pid, fi->lock_owner, &alive)) {
-        (void)fuse_reply_err(req, 0);
-        return;
-    }
-    if (h->failed == 0 && !alive && opener_killed(pid)) {
-        h->failed = -EIO; /* half of what was to be written: nobody shall see it, nor what others add */
-        handle_drop_draft(&m->inodes, h);
-    }
     if (h->failed != 0) {
         (void)fuse_reply_err(req, -h->failed);
-        return;
+    } else if (h->draft == NULL && closes_with(h, pid, fi->lock_owner)) {
+        publish_wait(h, req);
+    } else if (h->draft == NULL || !is_last_flush(m, h, pid, fi->lock_owner, &alive)) {
+        (void)fuse_reply_err(req, 0);
+    } else if (!alive && opener_killed(pid)) {
+        h->failed = -EIO; /* half of what was to be written: nobody shall see it, nor what others add */
+        handle_drop_draft(&m->inodes, h);
+        (void)fuse_reply_err(req, EIO);
+    } else {
+        h->opener_flushed = true;
+        publish(m, h, req, PUBLISH_FLUSH, 0);
     }
-    h->opener_flushed = true;
-    publish(m, h, req, PUBLISH_FLUSH, 0);
 }
 
 static void barrier(fuse_req_t req)

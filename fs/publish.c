@@ -1,10 +1,12 @@
 /* Publishing: a draft becomes one transaction (design: 2.1, rules 1 to 7). */
+#include "dotznodefs.h"
 #include "front.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The file is deleted: what is written goes to what is left of it, for those who still have it open. */
 static int publish_to_gone(struct inode *i, const struct draft *d)
@@ -24,6 +26,61 @@ static int publish_to_gone(struct inode *i, const struct draft *d)
     return 0;
 }
 
+/* A close that waits for another one's publishing. */
+struct waiter {
+    struct waiter *next;
+    fuse_req_t req;
+    pid_t pid;
+};
+
+void publish_wait(struct handle *h, fuse_req_t req)
+{
+    struct waiter *w = calloc(1, sizeof(*w));
+
+    assert(h->closing != NULL);
+    if (w == NULL) {
+        abort();
+    }
+    w->req = req;
+    w->pid = fuse_req_ctx(req)->pid;
+    w->next = h->closing->waiters;
+    h->closing->waiters = w;
+}
+
+static void waiters_reply(struct call *c, int err)
+{
+    while (c->waiters != NULL) {
+        struct waiter *w = c->waiters;
+        c->waiters = w->next;
+        (void)fuse_reply_err(w->req, err);
+        free(w);
+    }
+}
+
+void publish_check_killed(struct call *c)
+{
+    struct waiter **at = &c->waiters;
+
+    while (*at != NULL) {
+        struct waiter *w = *at;
+        if (opener_dying(w->pid)) {
+            *at = w->next;
+            (void)fuse_reply_err(w->req, 0);
+            free(w);
+        } else {
+            at = &w->next;
+        }
+    }
+    if (c->req != NULL && opener_dying(c->pid)) {
+        (void)fuse_reply_err(c->req, 0);
+        c->req = NULL;
+        c->handle->closing = c->handle->closing == c ? NULL : c->handle->closing;
+        c->handle = NULL;
+        c->releasing = true;
+        c->inode->n_releasing++;
+    }
+}
+
 static void publish_reply(fuse_req_t req, int err, size_t size)
 {
     if (req == NULL) {
@@ -36,6 +93,19 @@ static void publish_reply(fuse_req_t req, int err, size_t size)
     }
 }
 
+/* Nobody waits for this error: it goes to log and status. */
+static void publish_lost(struct mount *m, uint64_t ino, int err)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    m->stats.publish_lost.err = err;
+    m->stats.publish_lost.ino = ino;
+    m->stats.publish_lost.wall_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    mount_log(m, "publish inode %llu after its close: %s", (unsigned long long)ino, strerror(err));
+    dot_wake(m);
+}
+
 /* What a failed publishing means for what is still to come through the handle. */
 static void publish_failed(struct mount *m, struct call *c, int err)
 {
@@ -44,7 +114,7 @@ static void publish_failed(struct mount *m, struct call *c, int err)
 
     m->stats.publish_errors++;
     if (h == NULL) {
-        mount_log(m, "publish inode %llu after its close: %s", (unsigned long long)c->inode->ino, strerror(err));
+        publish_lost(m, c->inode->ino, err);
         return;
     }
     if (err == EROFS && c->flags == PUBLISH_FSYNC && h->draft == NULL) {
@@ -71,12 +141,16 @@ static void publish_finish(struct call *c, const struct outcome *outcome)
     if (err == EROFS && c->flags == PUBLISH_FLUSH) {
         err = ETIMEDOUT; /* what a close says under `soft`: EROFS would be about the file system, not about this file */
     }
+    if (c->handle != NULL && c->handle->closing == c) {
+        c->handle->closing = NULL;
+    }
     if (err != 0) {
         publish_failed(m, c, err);
     } else if (c->handle != NULL) {
         handle_drop_version(c->handle);
     }
     publish_reply(c->req, err, c->size);
+    waiters_reply(c, err);
     if (c->releasing) {
         assert(i->n_releasing > 0);
         i->n_releasing--;
@@ -136,6 +210,7 @@ void publish(struct mount *m, struct handle *h, fuse_req_t req, enum publish_kin
     } else {
         c->handle = h;
         c->publishing = kind == PUBLISH_FLUSH;
+        h->closing = c->publishing ? c : h->closing;
     }
     publish_submit(c, d, h->keep_times, closing && !m->options.soft ? REPLICA_HARD : REPLICA_BOUNDED);
 }

@@ -13,6 +13,36 @@
 
 /* ---- status ---- */
 
+static void add_time(struct text *out, int64_t ns)
+{
+    time_t seconds = (time_t)(ns / 1000000000);
+    struct tm utc;
+    char stamp[32];
+
+    if (ns <= 0 || gmtime_r(&seconds, &utc) == NULL ||
+        strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+        text_printf(out, "-");
+        return;
+    }
+    text_printf(out, "%s", stamp);
+}
+
+/* What was written and closed, and yet is not there. */
+static void add_publish_lost(const struct report *r, struct text *out)
+{
+    struct mount_stats m = {0};
+
+    if (r->mount != NULL) {
+        mount_stats(r->mount, &m);
+    }
+    text_printf(out, "publish_error\t");
+    add_time(out, m.publish_lost.wall_ns);
+    if (m.publish_lost.err != 0) {
+        text_printf(out, " inode %" PRIu64 ": %s", m.publish_lost.ino, strerror(m.publish_lost.err));
+    }
+    text_printf(out, "\n");
+}
+
 void report_status(const struct report *r, struct text *out)
 {
     struct replica_status s;
@@ -40,6 +70,7 @@ void report_status(const struct report *r, struct text *out)
     text_printf(out, "digest\t0x%016" PRIx64 "\n", s.digest);
     text_printf(out, "readable\t%s\n", s.readable ? "yes" : "no");
     text_printf(out, "insecure\t%s\n", r->insecure ? "yes" : "no");
+    add_publish_lost(r, out);
 }
 
 /* ---- peers ---- */
@@ -54,20 +85,6 @@ static const char *configured_address(const struct report *r, uint64_t sid)
         }
     }
     return NULL;
-}
-
-static void add_time(struct text *out, int64_t ns)
-{
-    time_t seconds = (time_t)(ns / 1000000000);
-    struct tm utc;
-    char stamp[32];
-
-    if (ns <= 0 || gmtime_r(&seconds, &utc) == NULL ||
-        strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
-        text_printf(out, "-");
-        return;
-    }
-    text_printf(out, "%s", stamp);
 }
 
 /* id, address, role, state, zxid, lag, connected_since */

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from lib.ensemble import run, shell, wait_until
-from lib.files import OLD, SEEN_DEADLINE, catch_up, python, seen_everywhere, version
+from lib.files import OLD, SEEN_DEADLINE, catch_up, ended, python, seen_everywhere, spawn, version
 
 pytestmark = pytest.mark.root
 
@@ -92,6 +92,113 @@ def test_truncate(shared):
     seen_everywhere(shared, "od -An -c cut", "   0   1   2   3  \\0  \\0\n")
 
 
+# ---- rule 1: what a draft is, and whose ----
+
+def test_truncated_is_whole(shared, held):
+    """ftruncate to 0 makes whole contents of a draft, to anything else cuts what is there when it is published."""
+    for name, size, expected in (("whole", 0, "new"), ("cut", 4, "new3"), ("grown", 12, "new3YY6789\\0\\0")):
+        shared[1].write(name, "0123456789")
+        catch_up(shared[2])
+        writer = held()
+        assert writer.do(f"fd = os.open({shared[1].path(name)!r}, os.O_WRONLY); os.ftruncate(fd, {size})") == 0
+        run("dd", f"of={shared[2].path(name)}", "bs=1", "seek=4", "conv=notrunc", "status=none", stdin="YY")
+        assert writer.do("os.write(fd, b'new'); os.close(fd)") == 0
+        seen_everywhere(shared, f"tr '\\0' 0 < {name}", expected.replace("\\0", "0"))
+
+
+def test_the_last_published_wins(shared, held):
+    """Two drafts of whole contents on two mounts: the one published last, whichever was begun first."""
+    shared[1].write("last", OLD)
+    catch_up(shared[2])
+    first, second = held(), held()
+    for writer, peer, text in ((first, shared[1], b"first"), (second, shared[2], b"second")):
+        assert writer.do(f"fd = os.open({peer.path('last')!r}, os.O_WRONLY | os.O_TRUNC); os.write(fd, {text!r})") == 0
+    assert second.do("os.close(fd)") == 0
+    seen_everywhere(shared, "cat last", "second")
+    assert first.do("os.close(fd)") == 0
+    seen_everywhere(shared, "cat last", "first")
+
+
+def test_a_draft_of_ranges_over_other_contents(shared, held):
+    """The contents became shorter meanwhile: what lies between is zeros, as on a disk."""
+    shared[1].write("shorter", "0123456789")
+    catch_up(shared[2])
+    writer = held()
+    assert writer.do(f"fd = os.open({shared[1].path('shorter')!r}, os.O_RDWR); os.pwrite(fd, b'XX', 6)") == 0
+    assert writer.do("assert os.pread(fd, 100, 0) == b'012345XX89'") == 0
+    shell(f"printf ab > {shared[2].path('shorter')}")
+    assert writer.do("os.close(fd)") == 0
+    seen_everywhere(shared, "tr '\\0' 0 < shorter", "ab0000XX")
+
+
+def test_a_new_file_is_there_at_once(shared, held):
+    """Empty, from O_CREAT on; O_EXCL is a lock that people use."""
+    for sid, flags, errno in ((1, "os.O_CREAT", 0), (2, "os.O_CREAT | os.O_EXCL", 17)):
+        assert held().do(f"os.open({shared[sid].path('made')!r}, os.O_WRONLY | {flags})") == errno
+        catch_up(shared[2])
+    seen_everywhere(shared, "stat -c %s made", "0\n")
+
+
+# ---- fsync and O_DIRECT: the newest there is ----
+
+@pytest.mark.parametrize("how", ["fsync", "fsync-other", "direct"])
+def test_linearizable_reads(shared, held, how):
+    """What a writer was acknowledged on one mount is read on another, by whoever passes a barrier first."""
+    name = f"linear-{how}"
+    shared[1].write(name, "0")
+    catch_up(shared[2])
+    catch_up(shared[3])
+    writer, readers = held(), [held(), held()]
+    assert writer.do(f"fd = os.open({shared[1].path(name)!r}, os.O_WRONLY | os.O_SYNC)") == 0
+    for sid, reader in zip((2, 3), readers):
+        path = shared[sid].path(name)
+        assert reader.do(f"import mmap; m = mmap.mmap(-1, 4096); fd = os.open({path!r}, os.O_RDONLY)") == 0
+        assert reader.do(f"direct = os.open({path!r}, os.O_RDONLY | os.O_DIRECT)") == 0
+        assert reader.do(f"top = os.open({shared[sid].mount!r}, os.O_RDONLY)") == 0
+    read = {"fsync": "os.fsync(fd); n = int(os.pread(fd, 100, 0))",
+            "fsync-other": "os.fsync(top); n = int(os.pread(fd, 100, 0))",
+            "direct": "n = int(m[:os.preadv(direct, [m], 0)])"}[how]
+    for number in range(1, 40):
+        assert writer.do(f"os.pwrite(fd, b'{number:03}', 0)") == 0
+        for reader in readers:
+            reader.begin(f"{read}; assert n == {number}, n")
+        for reader in readers:
+            assert reader.answer() == 0
+
+
+APPEND_PAGES = """
+import mmap, os, sys
+path, sid, count = sys.argv[1:]
+pages = mmap.mmap(-1, 256 * mmap.PAGESIZE)
+pages[:] = sid.encode() * len(pages)
+view = memoryview(pages)
+fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+for number in range(int(count)):
+    if number % 2:
+        assert os.write(fd, pages) == len(pages)
+    else:
+        pieces = [view[at * mmap.PAGESIZE:(at + 1) * mmap.PAGESIZE] for at in range(256)]
+        assert os.writev(fd, pieces) == len(pages)
+"""
+
+
+def test_appends_of_256_pages(make_ensemble):
+    """One write(2) of as many, or of as many segments, is one append: nothing of another mount lies in it."""
+    ensemble = make_ensemble(3, config={"jute.maxbuffer": 32 << 20})
+    ensemble[1].write("large", "")
+    ensemble.wait_equal()
+    writers = [spawn(sys.executable, "-c", APPEND_PAGES, peer.path("large"), str(peer.sid), "4") for peer in ensemble]
+    for writer in writers:
+        assert ended(writer) == (0, "")
+    ensemble.wait_equal()
+    for peer in ensemble:
+        runs = shell(f"fold -w {1 << 20} {peer.path('large')} | uniq -c | wc -l; fold -w {1 << 20} "
+                     f"{peer.path('large')} | awk '{{ c = substr($0, 1, 1); gsub(c, \"\"); n[c]++; bad += length }} "
+                     "END { print n[1], n[2], n[3], bad }'")
+        assert runs.splitlines()[1] == "4 4 4 0", runs
+    assert version(ensemble[1], "large") == 12
+
+
 # ---- failing and dying ----
 
 def test_too_large(shared, held):
@@ -112,17 +219,80 @@ def test_too_large(shared, held):
     os.unlink(big)
 
 
-def test_killed_writer_publishes_nothing(shared, held):
-    shared[1].write("killed", OLD)
-    before = version(shared[1], "killed")
+def test_every_close_tells_of_a_failed_write(shared, held):
+    """Also a child's, and one that is not the last."""
+    shared[1].write("failed", OLD)
     writer = held()
-    assert writer.do(f"fd = os.open({shared[1].path('killed')!r}, os.O_WRONLY | os.O_TRUNC)") == 0
+    assert writer.do(f"fd = os.open({shared[1].path('failed')!r}, os.O_WRONLY | os.O_TRUNC); other = os.dup(fd)") == 0
+    assert writer.do("os.pwrite(fd, b'fits', 0)") == 0
+    assert writer.do("os.pwrite(fd, b'x', 1 << 20)") == 27
+    assert writer.do("os.pwrite(fd, b'fits', 0)") == 27
+    assert writer.do("os.fsync(fd)") == 27
+    assert writer.do("os.close(fd)") == 27
+    assert writer.do("os.close(other)") == 27
+    assert shared[1].read("failed") == OLD
+    for script in ("{ echo a; head -c 1048577 /dev/zero; echo b; }", "{ echo a; head -c 2000000 /dev/zero & wait; }"):
+        shell(f"cd {shared[1].mount} && {script} > failed", check=False)
+        assert shared[1].read("failed") == OLD
+    assert run("dd", "if=/dev/zero", f"of={shared[1].path('failed')}", "bs=1000", "count=1100", check=False).returncode
+    assert shared[1].read("failed") == OLD
+    assert version(shared[1], "failed") == 1
+
+
+@pytest.mark.parametrize("number", ["KILL", "TERM", "SEGV", "XFSZ"])
+def test_killed_writer_publishes_nothing(shared, held, number):
+    name = f"killed-{number}"
+    shared[1].write(name, OLD)
+    writer = held()
+    assert writer.do("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_DFL)") == 0
+    assert writer.do(f"fd = os.open({shared[1].path(name)!r}, os.O_WRONLY | os.O_TRUNC)") == 0
     assert writer.do("os.write(fd, b'half')") == 0
-    writer.kill()
-    assert shared[1].read("killed") == OLD
-    shared[1].write("killed", "next\n")  # behind whatever the kill has published
-    assert shared[1].read("killed") == "next\n"
-    assert version(shared[1], "killed") == before + 1
+    if number == "XFSZ":
+        writer.begin("resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8)); os.write(fd, b'other half')")
+        writer.begin("os.write(fd, b'and more')")
+    else:
+        run("kill", f"-{number}", str(writer.process.pid))
+    assert writer.process.wait(30) < 0
+    assert shared[1].read(name) == OLD
+    shared[1].write(name, "next\n")  # behind whatever the kill has published
+    assert shared[1].read(name) == "next\n"
+    assert version(shared[1], name) == 2
+
+
+def test_killed_opener_with_a_child_that_goes_on(shared):
+    """Half of the draft is the opener's: it is dropped, and the child is told."""
+    shared[1].write("orphaned", OLD)
+    python("""import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)
+os.write(fd, b"half")
+r, w = os.pipe()
+if os.fork() == 0:
+    opener = os.getppid()
+    if os.fork() == 0:
+        os.kill(opener, 9)
+        while os.path.exists(f"/proc/{opener}") and ") Z" not in open(f"/proc/{opener}/stat").read():
+            pass
+        errors = []
+        for call in (lambda: os.write(fd, b"whole"), lambda: os.close(fd)):
+            try:
+                call()
+            except OSError as error:
+                errors.append(error.errno)
+        print(errors, flush=True)
+        os._exit(0)
+    os._exit(0)
+os.read(r, 1)
+""", shared[1].path("orphaned"), check=False)
+    wait_until(lambda: "\nznodefs_open_files 0\n" in shared[1].metrics(), SEEN_DEADLINE, "the child to end")
+    assert shared[1].read("orphaned") == OLD
+    assert version(shared[1], "orphaned") == 1
+
+
+def test_killed_child(shared):
+    """Who opened the file decides: it goes on, and publishes."""
+    shared[1].write("survivor", OLD)
+    shell(f"{{ echo a; sh -c 'echo b; kill -9 $$; echo c'; echo d; }} > {shared[1].path('survivor')}")
+    assert shared[1].read("survivor") == "a\nb\nd\n"
 
 
 def test_exit_publishes(shared, held):
@@ -153,6 +323,23 @@ def test_open_file_outlives_its_name(shared, held, remover):
     assert process.do("assert os.pread(fd, 100, 0) == b'new c'") == 0
     assert process.do("os.close(fd)") == 0
     seen_everywhere(shared, f"ls {name} 2>/dev/null || true", "")
+
+
+@pytest.mark.parametrize("remover", [1, 2])
+def test_removed_with_a_draft(shared, held, remover):
+    """Published nowhere, without an error, and not under the name of another file made since."""
+    name = f"removed-{remover}"
+    shared[1].write(name, OLD)
+    catch_up(shared[2])
+    writer = held()
+    assert writer.do(f"fd = os.open({shared[1].path(name)!r}, os.O_RDWR | os.O_TRUNC); os.write(fd, b'draft')") == 0
+    run("rm", shared[remover].path(name))
+    assert writer.do("assert os.pread(fd, 100, 0) == b'draft'; os.close(fd)") == 0
+    seen_everywhere(shared, f"ls {name} 2>/dev/null || true", "")
+    assert writer.do(f"fd = os.open({shared[1].path(name)!r}, os.O_WRONLY | os.O_CREAT); os.write(fd, b'draft')") == 0
+    shell(f"cd {shared[remover].mount} && sync . && rm {name} && echo another > {name}")
+    assert writer.do("os.close(fd)") == 0
+    seen_everywhere(shared, f"cat {name}", "another\n")
 
 
 @pytest.mark.parametrize("renamer", [1, 2])
@@ -187,6 +374,25 @@ def test_times_survive_publishing(shared):
     seen_everywhere(shared, "stat -c %.9Y kept-times tarred", "1000000000.123456789\n1111111111.000000000\n")
 
 
+def test_times_set_while_a_draft_is_open(shared, held):
+    """By path or descriptor, also by another process; what is written afterwards is later."""
+    path = shared[1].path("timed")
+    for set_by, last, kept in (("os.utime(fd, ns=(5, 7))", "pass", True), (f"os.utime({path!r}, ns=(5, 7))", "pass", True),
+                               ("os.utime(fd, ns=(5, 7))", "os.write(fd, b'y')", False),
+                               ("os.utime(fd, ns=(5, 7))", "os.ftruncate(fd, 1)", False),
+                               ("os.utime(fd, ns=(5, 7))", "os.fchmod(fd, 0o600); os.fsync(fd)", True)):
+        shared[1].write("timed", OLD)
+        writer = held()
+        assert writer.do(f"fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC); os.write(fd, b'x')") == 0
+        assert writer.do(set_by) == 0
+        assert writer.do(last) == 0
+        assert writer.do("os.close(fd)") == 0
+        told = run("stat", "-c", "%.9X %.9Y", path)
+        assert (told == "0.000000005 0.000000007\n") == kept, (set_by, last)
+    shell(f"exec 3> {path}; echo x >&3; touch -d @1000 {path}; exec 3>&-")
+    seen_everywhere(shared, "stat -c %Y timed", "1000\n")
+
+
 # ---- who closes ----
 
 def test_two_descriptors_of_one_process(shared, held):
@@ -201,6 +407,28 @@ def test_two_descriptors_of_one_process(shared, held):
     assert writer.do("os.close(b)") == 0
     assert shared[1].read("two") == "SECOND"
     assert version(shared[1], "two") == 3
+
+
+def test_another_descriptor_of_the_file(shared, held):
+    """One that the process holds, as for locking, is none of the open file that it closes: that close publishes, and
+    says so when it fails."""
+    shared[1].write("locked", OLD)
+    writer = held()
+    path = shared[1].path("locked")
+    assert writer.do(f"lock = os.open({path!r}, os.O_RDWR)") == 0
+    for number in range(5):
+        assert writer.do(f"fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC); os.write(fd, b'{number}')") == 0
+        assert shared[1].read("locked") == (str(number - 1) if number else OLD)
+        assert writer.do("os.close(fd)") == 0
+        assert shared[1].read("locked") == str(number)
+    assert writer.do(f"fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC); other = os.dup(fd)") == 0
+    assert writer.do("os.write(fd, b'half')") == 0
+    assert writer.do("os.close(fd)") == 0
+    assert shared[1].read("locked") == "4"
+    assert writer.do("os.write(other, b' whole'); os.close(other)") == 0
+    assert shared[1].read("locked") == "half whole"
+    assert writer.do("os.close(lock)") == 0
+    assert version(shared[1], "locked") == 7
 
 
 def test_fork_and_close(shared, held):
