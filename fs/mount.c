@@ -12,6 +12,7 @@
 
 #include "dotznodefs.h"
 #include "front.h"
+#include "process.h"
 #include "subtree.h"
 
 #include <assert.h>
@@ -147,6 +148,7 @@ static void mount_free(struct mount *m)
         inode_put(&m->inodes, i);
     }
     session_free(m->session);
+    process_forget_all();
     free(m->request.mem);
     free((char *)(uintptr_t)m->options.source);
     free((char *)(uintptr_t)m->options.mountpoint);

@@ -1,14 +1,13 @@
 #include "opener.h"
 
-#include <dirent.h>
+#include "process.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -22,37 +21,6 @@
  * Reading the links in /proc/PID/fd waits for it too (tried). status and fdinfo are free of it, and identity comes
  * from the pidfd.
  */
-
-/* Files of /proc come whole in one read; those that are longer than `text` are cut. */
-static int text_read(int dir_fd, const char *path, char *text, size_t size)
-{
-    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
-    ssize_t len;
-    int err;
-
-    if (fd < 0) {
-        return -errno;
-    }
-    len = read(fd, text, size - 1);
-    err = errno;
-    close(fd);
-    if (len < 0) {
-        return -err;
-    }
-    text[len] = '\0';
-    return 0;
-}
-
-static int proc_read(pid_t pid, const char *name, char *text, size_t size)
-{
-    char path[64];
-    int n = snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-
-    if (n < 0 || (size_t)n >= sizeof(path)) {
-        return -ENAMETOOLONG;
-    }
-    return text_read(AT_FDCWD, path, text, size);
-}
 
 /* A number of /proc/PID/stat. The command's name (field 2) may hold blanks and parentheses: count from the last ')'. */
 static bool stat_field(const char *text, unsigned field, uint64_t *ret_value)
@@ -76,43 +44,10 @@ static bool stat_value(pid_t pid, unsigned field, uint64_t *ret_value)
 {
     char text[PROC_TEXT_MAX];
 
-    if (pid <= 0 || proc_read(pid, "stat", text, sizeof(text)) != 0) {
+    if (pid <= 0 || process_read(pid, "stat", text, sizeof(text)) != 0) {
         return false;
     }
     return stat_field(text, field, ret_value);
-}
-
-/* The number behind "KEY:" at the start of a line. */
-static bool line_value(const char *text, const char *key, int base, uint64_t *ret_value)
-{
-    size_t key_len = strlen(key);
-
-    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
-        if (*line == '\n') {
-            line++;
-        }
-        if (strncmp(line, key, key_len) == 0 && line[key_len] == ':') {
-            *ret_value = strtoull(line + key_len + 1, NULL, base);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A number that no other process has or will have: the pidfd's inode number (Linux 6.9 and later; before, all have the
- * same, and a pid that is used again can't be told). 0: `pid` is no process, but a thread or nobody. */
-static uint64_t process_identity(pid_t pid)
-{
-    struct stat st;
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    int rv;
-
-    if (fd < 0) {
-        return 0;
-    }
-    rv = fstat(fd, &st);
-    close(fd);
-    return rv == 0 ? st.st_ino : 0;
 }
 
 /* The pid of a process outside of our pid namespace is 0. A daemon in a pid namespace of its own whose /proc is
@@ -132,23 +67,11 @@ static bool can_see(pid_t pid)
 
 void opener_of(pid_t pid, struct opener *ret_opener)
 {
-    struct opener o = {0};
-    char text[PROC_TEXT_MAX];
-    uint64_t tgid;
+    struct opener nobody = {0};
 
-    *ret_opener = o;
-    if (!can_see(pid)) {
-        return;
-    }
-    /* Most requests come from the main thread, and this is a tenth of the price of reading status. */
-    o.tgid = pid;
-    o.identity = process_identity(pid);
-    if (o.identity == 0 && proc_read(pid, "status", text, sizeof(text)) == 0 && line_value(text, "Tgid", 10, &tgid)) {
-        o.tgid = (pid_t)tgid;
-        o.identity = process_identity(o.tgid);
-    }
-    if (o.identity != 0) {
-        *ret_opener = o;
+    *ret_opener = nobody;
+    if (can_see(pid)) {
+        process_of(pid, ret_opener);
     }
 }
 
@@ -201,50 +124,36 @@ static bool mount_is_on(pid_t pid, uint64_t mnt_id, uint64_t dev)
     return same;
 }
 
-static bool fd_is_writable_of(int fdinfo, const char *name, pid_t pid, uint64_t dev, uint64_t ino)
+struct search {
+    pid_t pid;
+    uint64_t dev;
+    uint64_t ino;
+    int found;
+    bool any;
+};
+
+static void search_fd(void *arg, const char *text)
 {
-    char text[PROC_TEXT_MAX];
+    struct search *s = arg;
     uint64_t flags;
-    uint64_t fd_ino;
+    uint64_t ino;
     uint64_t mnt_id;
 
-    if (text_read(fdinfo, name, text, sizeof(text)) != 0 || !line_value(text, "flags", 8, &flags) ||
-        !line_value(text, "ino", 10, &fd_ino) || !line_value(text, "mnt_id", 10, &mnt_id)) {
-        return false; /* closed meanwhile */
+    s->any = true;
+    if (process_value(text, "flags", 8, &flags) && process_value(text, "ino", 10, &ino) &&
+        process_value(text, "mnt_id", 10, &mnt_id) && ino == s->ino && (flags & O_ACCMODE) != O_RDONLY &&
+        (flags & O_PATH) == 0) {
+        s->found += mount_is_on(s->pid, mnt_id, s->dev);
     }
-    if (fd_ino != ino || (flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0) {
-        return false;
-    }
-    return mount_is_on(pid, mnt_id, dev);
 }
 
 int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino, bool *ret_any)
 {
-    char path[64];
-    struct dirent *entry;
-    int found = 0;
-    DIR *dir;
-    int n = snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
+    struct search s = {.pid = pid, .dev = dev, .ino = ino};
+    int rv = process_each_fd(pid, search_fd, &s);
 
-    *ret_any = false;
-    if (n < 0 || (size_t)n >= sizeof(path)) {
-        return -ENAMETOOLONG;
-    }
-    dir = opendir(path);
-    if (dir == NULL) {
-        return errno == ENOENT || errno == ESRCH ? 0 : -errno;
-    }
-    errno = 0;
-    while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.') {
-            *ret_any = true;
-            found += fd_is_writable_of(dirfd(dir), entry->d_name, pid, dev, ino);
-        }
-        errno = 0;
-    }
-    n = errno == EACCES || errno == EPERM ? -errno : found;
-    (void)closedir(dir);
-    return n;
+    *ret_any = s.any;
+    return rv < 0 ? rv : s.found;
 }
 
 /* Exiting: it has given up its descriptors, which is why they are flushed. Then it is not in execve(2) either. */
@@ -252,7 +161,7 @@ static bool is_exiting(const char *status)
 {
     uint64_t fds;
 
-    return line_value(status, "FDSize", 10, &fds) && fds == 0;
+    return process_value(status, "FDSize", 10, &fds) && fds == 0;
 }
 
 bool opener_killed(pid_t pid)
@@ -260,7 +169,7 @@ bool opener_killed(pid_t pid)
     char text[PROC_TEXT_MAX];
     uint64_t flags;
 
-    if (!can_see(pid) || proc_read(pid, "status", text, sizeof(text)) != 0 || !is_exiting(text)) {
+    if (!can_see(pid) || process_read(pid, "status", text, sizeof(text)) != 0 || !is_exiting(text)) {
         return false;
     }
     return stat_value(pid, PROC_STAT_FLAGS, &flags) && (flags & PROC_PF_SIGNALED) != 0;
@@ -272,11 +181,11 @@ bool opener_dying(pid_t pid)
     char text[PROC_TEXT_MAX] = "";
     uint64_t value;
 
-    if (!can_see(pid) || proc_read(pid, "status", text, sizeof(text)) != 0) {
+    if (!can_see(pid) || process_read(pid, "status", text, sizeof(text)) != 0) {
         return false;
     }
-    return is_exiting(text) || (line_value(text, "SigPnd", 16, &value) && (value & kill_bit) != 0) ||
-           (line_value(text, "ShdPnd", 16, &value) && (value & kill_bit) != 0);
+    return is_exiting(text) || (process_value(text, "SigPnd", 16, &value) && (value & kill_bit) != 0) ||
+           (process_value(text, "ShdPnd", 16, &value) && (value & kill_bit) != 0);
 }
 
 /* mountinfo writes blank, tab, newline and backslash as three octal digits. */

@@ -1,5 +1,5 @@
 /* opener: what /proc tells about real processes and their descriptors. */
-#include "fs/opener.h"
+#include "fs/process.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -80,10 +80,101 @@ static void test_counts_writable_descriptors(void **state)
     assert_int_equal(close(c), 0);
 }
 
+/* What is kept of a process shows what its descriptors are now, not what they were when it was opened. */
+static void test_a_number_is_used_again(void **state)
+{
+    struct file *f = *state;
+    struct opener self;
+    struct stat st;
+    bool any;
+    int fd = file_open(f->path, O_WRONLY, &st);
+    int other;
+
+    opener_of(getpid(), &self);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    other = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(dup2(other, fd), fd);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 0);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 0);
+    assert_int_equal(file_open(f->path, O_WRONLY, &st), fd);
+    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(close(other), 0);
+}
+
+/* More descriptors than are kept open, and than one listing holds. */
+static void test_many_descriptors(void **state)
+{
+    enum { MANY = 300 };
+    struct file *f = *state;
+    int fds[MANY];
+    struct stat st;
+    bool any;
+
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = file_open(f->path, O_WRONLY, &st);
+    }
+    assert_int_equal(opener_writable_fds(getpid(), st.st_dev, st.st_ino, &any), MANY);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(close(fds[i]), 0);
+    }
+    assert_int_equal(opener_writable_fds(getpid(), st.st_dev, st.st_ino, &any), 0);
+}
+
+static int open_descriptors(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 4096; fd++) {
+        n += fcntl(fd, F_GETFD) >= 0;
+    }
+    return n;
+}
+
+/* As many processes as one likes: some are kept, all are told apart, and in the end nothing is open. */
+static void test_many_processes(void **state)
+{
+    enum { MANY = 150 };
+    pid_t children[MANY];
+    struct opener openers[MANY];
+    int before;
+    bool any;
+
+    (void)state;
+    process_forget_all();
+    before = open_descriptors();
+    for (int i = 0; i < MANY; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            (void)pause();
+            _exit(0);
+        }
+        opener_of(children[i], &openers[i]);
+        assert_int_equal(openers[i].tgid, children[i]);
+        assert_int_equal(opener_writable_fds(children[i], 1, 1, &any), 0);
+        assert_true(any);
+    }
+    assert_true(open_descriptors() - before < 1024);
+    for (int i = 0; i < MANY; i++) {
+        assert_true(opener_is(&openers[i], children[i]));
+        assert_false(opener_is(&openers[i], children[(i + 1) % MANY]));
+        assert_int_equal(kill(children[i], SIGKILL), 0);
+        assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+        assert_false(opener_is(&openers[i], children[i]));
+        assert_int_equal(opener_writable_fds(children[i], 1, 1, &any), 0);
+        assert_false(any);
+    }
+    process_forget_all();
+    assert_int_equal(open_descriptors(), before);
+}
+
 static void *thread_main(void *arg)
 {
     const struct opener *self = arg;
     struct opener o;
+    bool any;
     pid_t tid = (pid_t)syscall(SYS_gettid);
 
     assert_true(tid != getpid());
@@ -91,6 +182,9 @@ static void *thread_main(void *arg)
     assert_int_equal(o.tgid, getpid());
     assert_true(o.identity == self->identity);
     assert_true(opener_is(self, tid));
+    assert_int_equal(opener_writable_fds(tid, 1, 1, &any), 0);
+    assert_true(any);
+    assert_true(opener_is(self, tid)); /* as it is kept */
     return NULL;
 }
 
@@ -166,6 +260,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_counts_writable_descriptors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_number_is_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_descriptors, setup, teardown),
+        cmocka_unit_test(test_many_processes),
         cmocka_unit_test(test_a_thread_is_its_process),
         cmocka_unit_test(test_another_process_is_another),
         cmocka_unit_test(test_nobody),
