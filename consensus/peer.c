@@ -45,6 +45,7 @@ static void peer_free(struct peer *p)
     if (p->dir_fd >= 0) {
         (void)close(p->dir_fd);
     }
+    free(p->piece);
     free(p->close_fds);
     free(p->fatal_text);
     free(p);
@@ -132,12 +133,15 @@ static void peer_prepare_cb(uv_prepare_t *prepare)
     if (p->stop_wanted && p->phase == PEER_RUNNING) {
         peer_begin_stop(p);
     }
+    if (p->phase == PEER_RUNNING) {
+        peer_sends_run(p);
+    }
     peer_flush(p);
     if (p->replica_stopped && p->children == NULL) {
         p->phase = PEER_DISCONNECTING;
         transport_stop(p->transport, peer_disconnected, p);
     }
-    if (!p->flush_wanted && !(p->stop_wanted && p->phase == PEER_RUNNING)) {
+    if (!p->flush_wanted && !peer_sends_waiting(p) && !(p->stop_wanted && p->phase == PEER_RUNNING)) {
         rv = uv_idle_stop(&p->idle);
         assert(rv == 0);
     }

@@ -137,6 +137,21 @@ static int env_snapshot(void *arg, const struct state *state)
     return peer_snapshot_begin(arg, state);
 }
 
+static int env_stream_open(void *arg, uint64_t sid, const struct state *state)
+{
+    return peer_send_open(arg, sid, state);
+}
+
+static void env_stream_pull(void *arg, uint64_t sid)
+{
+    peer_send_pull(arg, sid);
+}
+
+static void env_stream_close(void *arg, uint64_t sid)
+{
+    peer_send_close(arg, sid);
+}
+
 static void env_fatal(void *arg, const char *text)
 {
     struct peer *p = arg;
@@ -172,6 +187,9 @@ struct replica_env peer_env(struct peer *p)
         .send_flush = env_send_flush,
         .disconnect = env_disconnect,
         .snapshot = env_snapshot,
+        .stream_open = env_stream_open,
+        .stream_pull = env_stream_pull,
+        .stream_close = env_stream_close,
         .fatal = env_fatal,
         .log = env_log,
     };

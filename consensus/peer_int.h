@@ -1,7 +1,7 @@
 /*
  * What the files of peer share: peer.c (start, the flush before the loop waits, the end), peer_env.c (the replica's
  * world), peer_child.c (forked children), peer_snapshot.c (one that writes a file), peer_stream.c (one that writes into
- * a pipe).
+ * a pipe), peer_send.c (the replica's use of those).
  */
 #ifndef CONSENSUS_PEER_INT_H
 #define CONSENSUS_PEER_INT_H
@@ -22,6 +22,7 @@ enum peer_phase {
 };
 
 struct peer_child;
+struct peer_send;
 
 struct peer {
     uv_loop_t *loop;
@@ -42,6 +43,8 @@ struct peer {
     struct histogram job_times;
     struct peer_child *children; /* that run, and are to be awaited */
     bool saving;                 /* one of them writes a snapshot file */
+    struct peer_send *sends;     /* snapshots on their way to learners */
+    uint8_t *piece;              /* REPLICA_PIECE_MAX; NULL before the first of them */
     int *close_fds;
     size_t n_close_fds;
 
@@ -81,5 +84,14 @@ void peer_children_kill(struct peer *p);
 
 /* peer_snapshot.c */
 int peer_snapshot_begin(struct peer *p, const struct state *state);
+
+/* peer_send.c: streams as struct replica_env has them. */
+int peer_send_open(struct peer *p, uint64_t sid, const struct state *state);
+void peer_send_pull(struct peer *p, uint64_t sid);
+void peer_send_close(struct peer *p, uint64_t sid);
+/* Hands over what was asked for and is there; may call the replica. */
+void peer_sends_run(struct peer *p);
+/* Is there more for peer_sends_run() to do at once? */
+bool peer_sends_waiting(const struct peer *p);
 
 #endif

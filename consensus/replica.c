@@ -226,7 +226,9 @@ void replica_free(struct replica *r)
     assert(!r->pumping);
     calls_release(r);
     disk_queue_release(r);
-    snap_drop(r);
+    streams_stop_all(r);
+    snapshot_incoming_free(r->snap.incoming);
+    state_free(r->snap.old);
     replica_inputs_release(&r->inputs);
     zab_outputs_release(&r->out);
     zab_free(r->zab);
@@ -320,6 +322,7 @@ void replica_flush(struct replica *r)
         replica_pump(r, NULL);
         more = r->decided.n > 0 || calls_wanting(r);
     }
+    more = snap_free_some(r) || more;
     r->env.send_flush(r->env.arg); /* first: the others' disks are further away than ours */
     disk_queue_start(r);
     r->flushing = false;
@@ -343,6 +346,7 @@ void replica_stop(struct replica *r, void (*stopped)(void *arg), void *arg)
     r->stopping = true;
     r->stopped = stopped;
     r->stopped_arg = arg;
+    streams_stop_all(r);
     calls_fail_all(r, EIO);
     r->flush_wanted = false; /* asked for anew, whatever was asked before */
     replica_want_flush(r);

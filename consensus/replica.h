@@ -20,8 +20,8 @@ struct replica_job {
     void (*done)(struct replica_job *job);
 };
 
-/* None of these functions may call the replica; `job` and `snapshot` report later (a simulator's snapshot, written at
- * once, may call replica_on_snapshot() from within). `fatal` may call replica_stop(). */
+/* None of these functions may call the replica; `job`, `snapshot` and `stream_pull` report later (a simulator's
+ * snapshot, written at once, may call replica_on_snapshot() from within). `fatal` may call replica_stop(). */
 struct replica_env {
     void *arg;
     uint64_t (*now_ms)(void *arg); /* monotonic */
@@ -39,10 +39,21 @@ struct replica_env {
     /* Writes a snapshot of `state`, exact at its zxid, without holding up the loop (a forked child), then calls
      * replica_on_snapshot(). Negative errno if it could not be started. */
     int (*snapshot)(void *arg, const struct state *state);
+    /* The same as a stream of bytes, for the learner `sid`: begins it (negative errno if it could not be), asks for one
+     * more piece of it, which comes by replica_on_piece(), and ends it at any time, after which no piece comes. One
+     * stream for a learner at a time, REPLICA_STREAMS_MAX in all. */
+    int (*stream_open)(void *arg, uint64_t sid, const struct state *state);
+    void (*stream_pull)(void *arg, uint64_t sid);
+    void (*stream_close)(void *arg, uint64_t sid);
     /* The peer can't go on (lesson 8, lesson 11, ...): log `text`, stop serving, end. Called once. */
     void (*fatal)(void *arg, const char *text);
     void (*log)(void *arg, const char *text); /* one line, no newline */
 };
+
+/* How many learners are sent a snapshot at once; others wait for their turn. */
+#define REPLICA_STREAMS_MAX 4
+/* The largest piece of a stream: small enough for heartbeats to come through between two of them. */
+#define REPLICA_PIECE_MAX (256u * 1024u)
 
 struct replica_config {
     struct zab_config zab;
@@ -163,6 +174,9 @@ void replica_on_peer_up(struct replica *r, uint64_t sid, bool observer);
 void replica_on_peer_down(struct replica *r, uint64_t sid);
 void replica_on_packet(struct replica *r, uint64_t sid, const struct zab_packet *packet);
 void replica_on_snapshot(struct replica *r, int rv);
+/* A piece of the stream for `sid` (borrowed, at most REPLICA_PIECE_MAX); rv 1: it goes on; 0: it has ended, whole; else
+ * a negative errno: it could not be written. After an end the stream is closed. */
+void replica_on_piece(struct replica *r, uint64_t sid, const uint8_t *bytes, size_t len, int rv);
 void replica_flush(struct replica *r);
 uint64_t replica_ensemble(const struct replica *r);
 

@@ -20,11 +20,18 @@ static void job_free(struct disk_job *job)
     if (job == NULL) {
         return;
     }
-    for (i = 0; i < job->n; i++) {
+    for (i = 0; job->bodies != NULL && i < job->n; i++) {
         buf_unref(job->bodies[i]);
+    }
+    for (i = 0; job->entries != NULL && i < job->n; i++) {
+        buf_unref(job->entries[i].body);
+    }
+    if (job->kind != DISK_JOB_PIECES) {
+        snapshot_incoming_free(job->incoming);
     }
     free(job->bodies);
     free(job->records);
+    free(job->entries);
     state_free(job->state);
     free(job);
 }
@@ -44,14 +51,66 @@ static int run_append(struct disk_job *job)
     return 0;
 }
 
+/* -EBADMSG and -EPROTO tell of what came. */
+static int judge_incoming(struct disk_job *job, int rv)
+{
+    job->bad = rv == -EBADMSG || rv == -EPROTO;
+    return rv == 0 || job->bad ? rv : error_wrap(&job->err, rv, "save the leader's snapshot");
+}
+
+static int run_pieces(struct disk_job *job)
+{
+    int rv = 0;
+    size_t i;
+
+    for (i = 0; i < job->n && rv == 0; i++) {
+        rv = snapshot_incoming_feed(job->incoming, job->bodies[i]->bytes, job->bodies[i]->len, &job->err);
+    }
+    return judge_incoming(job, rv);
+}
+
+/* What can't be removed is overwritten by the next one, or removed at the next start. */
+static int run_drop(struct disk_job *job)
+{
+    snapshot_incoming_free(job->incoming);
+    job->incoming = NULL;
+    (void)snapshot_incoming_remove(job->disk);
+    return 0;
+}
+
+static int read_cb(void *arg, const struct txnlog_record *record)
+{
+    struct disk_job *job = arg;
+    struct zab_entry *entry;
+
+    if (job->n == job->cap) {
+        job->cap = job->cap == 0 ? 64 : job->cap * 2;
+        job->entries = replica_realloc(job->entries, job->cap, sizeof(*job->entries));
+    }
+    entry = &job->entries[job->n++];
+    entry->zxid = record->zxid;
+    entry->zxid_prev = record->zxid_prev;
+    entry->body = buf_copy(record->payload, record->len);
+    return 0;
+}
+
+/* Whatever is not found or can't be read, a snapshot replaces. */
+static int run_read(struct disk_job *job)
+{
+    if (txnlog_bytes_after(job->log, job->zxid) > job->bytes_max) {
+        return -ENOENT;
+    }
+    return txnlog_read(job->log, job->zxid, job->bytes, read_cb, job, &job->err);
+}
+
 /* The snapshot is durable before the log that it replaces goes: a crash in between leaves both. */
 static int run_snapshot(struct disk_job *job)
 {
     int rv;
 
-    rv = snapshot_save(job->disk, job->state, &job->err);
+    rv = judge_incoming(job, snapshot_incoming_finish(job->incoming, job->zxid, &job->state, &job->err));
     if (rv != 0) {
-        return error_wrap(&job->err, rv, "save the leader's snapshot");
+        return rv;
     }
     rv = txnlog_reset(job->log, job->zxid, &job->err);
     if (rv != 0) {
@@ -81,8 +140,17 @@ static void job_run(struct replica_job *base)
             (void)error_wrap(&job->err, job->rv, "save the epochs");
         }
         return;
+    case DISK_JOB_PIECES:
+        job->rv = run_pieces(job);
+        return;
+    case DISK_JOB_DROP:
+        job->rv = run_drop(job);
+        return;
     case DISK_JOB_SNAPSHOT:
         job->rv = run_snapshot(job);
+        return;
+    case DISK_JOB_READ:
+        job->rv = run_read(job);
         return;
     case DISK_JOB_PURGE:
         job->rv = store_purge(job->disk, job->log, job->retain, &job->err);
@@ -113,12 +181,19 @@ static void job_succeeded(struct replica *r, struct disk_job *job)
     case DISK_JOB_EPOCHS:
         report(r, ZAB_IN_EPOCHS_SYNCED, 0);
         return;
+    case DISK_JOB_PIECES:
+        if (job->incoming == r->snap.incoming) {
+            snap_taken(r, job->bytes);
+        }
+        return;
     case DISK_JOB_SNAPSHOT:
         r->disk.zxid_synced = job->zxid;
         snap_installed(r, job->state);
         job->state = NULL;
         report(r, ZAB_IN_SNAP_SYNCED, job->zxid);
         return;
+    case DISK_JOB_DROP:
+    case DISK_JOB_READ:
     case DISK_JOB_PURGE:
         return;
     }
@@ -129,6 +204,10 @@ static void job_failed(struct replica *r, const struct disk_job *job)
     if (job->kind == DISK_JOB_PURGE) {
         /* What is kept too long does no harm; it is tried again after the next snapshot. */
         replica_log(r, "purge of old snapshots and log segments: %s", job->err.text);
+        return;
+    }
+    if (job->bad) {
+        snap_bad(r, job->err.text);
         return;
     }
     r->disk.error = -job->rv;
@@ -143,6 +222,19 @@ static void job_failed(struct replica *r, const struct disk_job *job)
     }
 }
 
+/* A failure is no more than that there is nothing. */
+static void read_done(struct replica *r, struct disk_job *job)
+{
+    struct zab_input in = {.type = ZAB_IN_LOG_READ, .peer = job->peer, .read = job->read};
+
+    if (job->rv == 0) {
+        in.entries = job->entries;
+        in.n_entries = job->n;
+    }
+    replica_pump(r, &in);
+    job_free(job);
+}
+
 static void job_done(struct replica_job *base)
 {
     struct disk_job *job = (struct disk_job *)base;
@@ -150,6 +242,10 @@ static void job_done(struct replica_job *base)
 
     assert(r->disk.running == job);
     r->disk.running = NULL;
+    if (job->kind == DISK_JOB_READ) {
+        read_done(r, job);
+        return;
+    }
     if (!replica_halted(r)) {
         if (job->rv == 0) {
             job_succeeded(r, job);
@@ -238,12 +334,60 @@ void disk_queue_epochs(struct replica *r, const struct zab_output *o)
     enqueue(r, job);
 }
 
-void disk_queue_snapshot(struct replica *r, struct state *state, uint64_t zxid)
+void disk_queue_piece(struct replica *r, struct buf *piece)
+{
+    struct disk_job *job = r->disk.tail;
+
+    if (job == NULL || job->kind != DISK_JOB_PIECES || job->incoming != r->snap.incoming) {
+        job = job_new(r, DISK_JOB_PIECES);
+        job->incoming = r->snap.incoming;
+        enqueue(r, job);
+    }
+    if (job->n == job->cap) {
+        job->cap = job->cap == 0 ? 16 : job->cap * 2;
+        job->bodies = replica_realloc(job->bodies, job->cap, sizeof(struct buf *));
+    }
+    job->bodies[job->n++] = buf_ref(piece);
+    job->bytes += piece->len;
+}
+
+void disk_queue_drop(struct replica *r, struct snapshot_incoming *incoming)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_DROP);
+
+    job->incoming = incoming;
+    enqueue(r, job);
+}
+
+void disk_queue_snapshot(struct replica *r, struct snapshot_incoming *incoming, uint64_t zxid)
 {
     struct disk_job *job = job_new(r, DISK_JOB_SNAPSHOT);
 
-    job->state = state;
+    job->incoming = incoming;
     job->zxid = zxid;
+    enqueue(r, job);
+}
+
+/* About what a snapshot of the state takes. */
+static uint64_t snapshot_bytes(const struct replica *r)
+{
+    const struct tree *tree = state_tree(r->store.state);
+
+    return tree_data_bytes(tree) + tree_count(tree) * 100;
+}
+
+void disk_queue_read(struct replica *r, const struct zab_output *o)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_READ);
+
+    job->peer = o->peer;
+    job->read = o->read;
+    job->zxid = o->zxid;
+    job->bytes = o->bytes;
+    job->bytes_max = UINT64_MAX;
+    if (o->first) {
+        job->bytes_max = snapshot_bytes(r) * 2 > REPLICA_DIFF_BYTES ? snapshot_bytes(r) * 2 : REPLICA_DIFF_BYTES;
+    }
     enqueue(r, job);
 }
 
@@ -261,7 +405,7 @@ static void stamp_committed(const struct replica *r, struct disk_job *job)
     uint64_t zxid_committed = state_zxid(r->store.state);
     size_t i;
 
-    for (i = 0; i < job->n; i++) {
+    for (i = 0; job->records != NULL && i < job->n; i++) {
         job->records[i].zxid_committed = zxid_committed;
     }
 }

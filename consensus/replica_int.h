@@ -5,7 +5,8 @@
  *   replica_step.c      the pump: inputs to zab, its outputs carried out
  *   replica_calls.c     calls, the identity they are made under, resubmission, time-outs
  *   replica_disk.c      the disk queue
- *   replica_snapshot.c  snapshots: when, out to a learner, in from a leader
+ *   replica_snapshot.c  snapshots: when, and in from a leader
+ *   replica_stream.c    snapshots out to learners
  *   replica_status.c    what front ends are shown
  *
  * All work is done in the pump, which never runs inside itself: what a front end asks for is listed and waits for it,
@@ -27,6 +28,12 @@
 #define REPLICA_REQUEST_MAX (72u * 1024u * 1024u)
 /* One append to the log takes at most this much: then it is synced, and the next one begins. */
 #define REPLICA_BATCH_BYTES (32u * 1024u * 1024u)
+/* What a learner that is sent a snapshot may not have taken in yet. */
+#define REPLICA_STREAM_BYTES (4u * 1024u * 1024u)
+/* A learner is sent the log as long as that is not more than this and twice what a snapshot takes. */
+#define REPLICA_DIFF_BYTES (64u * 1024u * 1024u)
+/* Nodes of a state that was replaced are freed so many at a time. */
+#define REPLICA_FREE_NODES 2000
 /* Without a leader for so long, the log says why; and again each time it has lasted as long again. */
 #define REPLICA_EXPLAIN_MS 5000
 /* Digests kept to be compared with the leader's, which lag behind by what is in flight. */
@@ -73,7 +80,10 @@ enum disk_job_kind {
     DISK_JOB_APPEND,
     DISK_JOB_TRUNCATE,
     DISK_JOB_EPOCHS,
+    DISK_JOB_PIECES,
+    DISK_JOB_DROP,
     DISK_JOB_SNAPSHOT,
+    DISK_JOB_READ,
     DISK_JOB_PURGE,
 };
 
@@ -87,14 +97,20 @@ struct disk_job {
     struct disk *disk;
     struct txnlog *log;
     struct txnlog_record *records; /* APPEND */
-    struct buf **bodies;           /* APPEND: what the payloads point into; references of the loop thread */
+    struct buf **bodies;           /* APPEND: what the payloads point into; PIECES; references of the loop thread */
     size_t n;
     size_t cap;
-    size_t bytes;
-    uint64_t zxid;        /* APPEND: of the last record; TRUNCATE, SNAPSHOT */
-    struct epochs epochs; /* EPOCHS */
-    struct state *state;  /* SNAPSHOT: owned; touched by nobody else until done */
-    unsigned retain;      /* PURGE */
+    size_t bytes;                       /* APPEND, PIECES: of the bodies; READ: how many, about */
+    uint64_t zxid;                      /* APPEND: of the last record; TRUNCATE, SNAPSHOT; READ: after it */
+    struct epochs epochs;               /* EPOCHS */
+    struct snapshot_incoming *incoming; /* PIECES: the replica's; DROP, SNAPSHOT: owned; used by jobs alone */
+    bool bad;                           /* PIECES, SNAPSHOT: the disk did well, what came is wrong */
+    struct state *state;                /* SNAPSHOT: what came of it, owned */
+    uint64_t peer;                      /* READ: for whom, and what zab calls it */
+    uint64_t read;
+    uint64_t bytes_max;        /* READ: if there is more than this after `zxid`, nothing is read */
+    struct zab_entry *entries; /* READ: what was; n of them, the bodies owned */
+    unsigned retain;           /* PURGE */
     int rv;
     struct error err;
 };
@@ -110,11 +126,26 @@ struct disk_queue {
     uint64_t bytes;
 };
 
+/* A snapshot for a learner: it waits for its turn, then is sent as fast as the learner takes it in. */
+struct snap_stream {
+    struct snap_stream *next;
+    uint64_t sid;
+    uint32_t epoch; /* of the leader that sends it */
+    bool open;
+    bool pulling; /* a piece was asked for */
+    uint64_t zxid;
+    uint64_t sent; /* bytes */
+    uint64_t taken;
+};
+
 struct replica_snapshots {
-    struct snapshot_reader *reader; /* a snapshot that is coming in */
-    bool installing;                /* its job is queued or running */
-    bool saving;                    /* env.snapshot is under way */
-    uint64_t txns;                  /* applied since the last one was begun */
+    struct snapshot_incoming *incoming; /* one that is coming in */
+    uint64_t taken;                     /* bytes of it that its jobs are done with */
+    bool installing;                    /* its job is queued or running */
+    bool saving;                        /* env.snapshot is under way */
+    struct snap_stream *streams;        /* out, in the order asked for */
+    struct state *old;                  /* replaced, and not all freed yet */
+    uint64_t txns;                      /* applied since the last one was begun */
     uint64_t bytes;
     uint64_t begun;
     uint64_t done;
@@ -233,8 +264,13 @@ void disk_queue_append(struct replica *r, const struct zab_entry *entry);
 void disk_queue_truncate(struct replica *r, uint64_t zxid);
 /* `o` is ZAB_OUT_EPOCHS. */
 void disk_queue_epochs(struct replica *r, const struct zab_output *o);
-/* Takes `state` over. */
-void disk_queue_snapshot(struct replica *r, struct state *state, uint64_t zxid);
+/* A piece of the snapshot that is coming in. */
+void disk_queue_piece(struct replica *r, struct buf *piece);
+/* These two take `incoming` over. */
+void disk_queue_drop(struct replica *r, struct snapshot_incoming *incoming);
+void disk_queue_snapshot(struct replica *r, struct snapshot_incoming *incoming, uint64_t zxid);
+/* `o` is ZAB_OUT_LOG_READ. */
+void disk_queue_read(struct replica *r, const struct zab_output *o);
 void disk_queue_purge(struct replica *r);
 /* Puts out the next job if none is. */
 void disk_queue_start(struct replica *r);
@@ -242,16 +278,30 @@ void disk_queue_release(struct replica *r);
 
 /* ---- replica_snapshot.c ---- */
 
-void snap_send(struct replica *r, const struct zab_output *o);
-void snap_chunk(struct replica *r, const struct buf *piece);
+void snap_chunk(struct replica *r, const struct zab_output *o);
 void snap_install(struct replica *r, uint64_t zxid);
 void snap_drop(struct replica *r);
+/* A job of it has found that what came can't be used. */
+void snap_bad(struct replica *r, const char *text);
+/* `bytes` more of it are on the disk and read. */
+void snap_taken(struct replica *r, size_t bytes);
 /* The job of snap_install() is done: `state` (taken over) is the state now. */
 void snap_installed(struct replica *r, struct state *state);
 /* Begins a snapshot file when one is due. */
 void snap_consider(struct replica *r);
+/* Frees some of a state that was replaced; true when more is left. */
+bool snap_free_some(struct replica *r);
 /* The listeners' `changed`, for state_on_change(). */
 void snap_change_cb(void *arg, const struct change *change);
+
+/* ---- replica_stream.c ---- */
+
+void stream_begin(struct replica *r, const struct zab_output *o);
+void stream_taken(struct replica *r, uint64_t sid, uint64_t bytes);
+void stream_stop(struct replica *r, uint64_t sid);
+/* Opens those that wait, as far as there is room. In the pump only. */
+void streams_run(struct replica *r);
+void streams_stop_all(struct replica *r);
 
 /* ---- replica_status.c ---- */
 

@@ -1,54 +1,15 @@
-/* Snapshots: to a file every so many transactions, to a learner that is too far behind, and in from a leader. */
+/* Snapshots: to a file every so many transactions, and in from a leader. */
 #include "replica_int.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-/* ---- out to a learner ---- */
-
-struct send_arg {
-    struct replica *r;
-    uint64_t peer;
-    struct zab_packet packet;
-};
-
-static int send_cb(void *arg, const uint8_t *bytes, size_t len)
-{
-    struct send_arg *s = arg;
-
-    assert(len <= SNAPSHOT_CHUNK_MAX);
-    s->packet.type = ZAB_SNAP_DATA;
-    s->packet.body = buf_copy(bytes, len);
-    s->r->env.send(s->r->env.arg, s->peer, &s->packet);
-    buf_unref(s->packet.body);
-    s->packet.body = NULL;
-    return 0;
-}
-
-void snap_send(struct replica *r, const struct zab_output *o)
-{
-    struct send_arg arg = {.r = r, .peer = o->peer};
-    int rv;
-
-    arg.packet.epoch = o->packet.epoch;
-    arg.packet.zxid = state_zxid(r->store.state);
-    rv = snapshot_write(r->store.state, send_cb, &arg);
-    if (rv != 0) {
-        /* Only memory can be short here. The learner comes again and gets another one. */
-        replica_log(r, "snapshot for server %llu: %s", (unsigned long long)o->peer, strerror(-rv));
-        r->env.disconnect(r->env.arg, o->peer, "its snapshot could not be made");
-        return;
-    }
-    arg.packet.type = ZAB_SNAP_END;
-    r->env.send(r->env.arg, o->peer, &arg.packet);
-}
-
 /* ---- in from a leader ---- */
 
 /* A snapshot that came whole and in order over a checked connection and still can't be read was made wrong, or by a
  * newer version: asking for it again would give the same. */
-static void bad_snapshot(struct replica *r, const char *text)
+void snap_bad(struct replica *r, const char *text)
 {
     replica_fail(r,
                  "the snapshot from server %llu can't be used: %s. Run the same version of znodefs on all servers, and "
@@ -56,50 +17,53 @@ static void bad_snapshot(struct replica *r, const char *text)
                  (unsigned long long)r->leader, text);
 }
 
-void snap_chunk(struct replica *r, const struct buf *piece)
+void snap_chunk(struct replica *r, const struct zab_output *o)
 {
-    struct error err;
+    if (r->snap.incoming == NULL) {
+        r->snap.incoming = snapshot_incoming_new(r->store.disk);
+        r->snap.taken = 0;
+        replica_log(r, "this server is too far behind: it takes over a snapshot of server %llu, at zxid 0x%llx",
+                    (unsigned long long)r->leader, (unsigned long long)o->zxid);
+    }
+    disk_queue_piece(r, o->packet.body);
+}
 
-    memset(&err, 0, sizeof(err));
-    if (r->snap.reader == NULL) {
-        r->snap.reader = snapshot_reader_new();
-    }
-    if (snapshot_reader_feed(r->snap.reader, piece->bytes, piece->len, &err) != 0) {
-        bad_snapshot(r, err.text);
-    }
+void snap_taken(struct replica *r, size_t bytes)
+{
+    struct zab_input in = {.type = ZAB_IN_SNAP_TAKEN};
+
+    r->snap.taken += bytes;
+    in.bytes = r->snap.taken;
+    replica_input(r, &in);
 }
 
 void snap_drop(struct replica *r)
 {
-    snapshot_reader_free(r->snap.reader);
-    r->snap.reader = NULL;
+    if (r->snap.incoming != NULL) {
+        disk_queue_drop(r, r->snap.incoming);
+        r->snap.incoming = NULL;
+    }
 }
 
 void snap_install(struct replica *r, uint64_t zxid)
 {
-    struct state *state;
-    struct error err;
-    int rv;
-
-    memset(&err, 0, sizeof(err));
     assert(!r->snap.installing);
-    if (r->snap.reader == NULL) {
-        bad_snapshot(r, "it is empty");
-        return;
-    }
-    rv = snapshot_reader_finish(r->snap.reader, &state, &err);
-    snap_drop(r);
-    if (rv != 0) {
-        bad_snapshot(r, err.text);
-        return;
-    }
-    if (state_zxid(state) != zxid) {
-        state_free(state);
-        bad_snapshot(r, "it is not at the zxid that was announced");
+    if (r->snap.incoming == NULL) {
+        snap_bad(r, "it is empty");
         return;
     }
     r->snap.installing = true;
-    disk_queue_snapshot(r, state, zxid);
+    disk_queue_snapshot(r, r->snap.incoming, zxid);
+    r->snap.incoming = NULL;
+}
+
+/* A tree of a million nodes takes longer to free than anybody should wait for. */
+bool snap_free_some(struct replica *r)
+{
+    if (r->snap.old != NULL && state_free_some(r->snap.old, REPLICA_FREE_NODES)) {
+        r->snap.old = NULL;
+    }
+    return r->snap.old != NULL;
 }
 
 void snap_installed(struct replica *r, struct state *state)
@@ -122,7 +86,9 @@ void snap_installed(struct replica *r, struct state *state)
             l->replaced(l->arg);
         }
     }
-    state_free(old);
+    state_free(r->snap.old);
+    r->snap.old = old;
+    replica_want_flush(r);
 }
 
 void snap_change_cb(void *arg, const struct change *change)

@@ -182,10 +182,19 @@ static void carry(struct replica *r, const struct zab_output *o)
         carry_commit(r, &o->entry);
         return;
     case ZAB_OUT_SNAP_SEND:
-        snap_send(r, o);
+        stream_begin(r, o);
+        return;
+    case ZAB_OUT_SNAP_TAKEN:
+        stream_taken(r, o->peer, o->bytes);
+        return;
+    case ZAB_OUT_SNAP_STOP:
+        stream_stop(r, o->peer);
+        return;
+    case ZAB_OUT_LOG_READ:
+        disk_queue_read(r, o);
         return;
     case ZAB_OUT_SNAP_CHUNK:
-        snap_chunk(r, o->packet.body);
+        snap_chunk(r, o);
         return;
     case ZAB_OUT_SNAP_INSTALL:
         snap_install(r, o->zxid);
@@ -337,6 +346,7 @@ void replica_pump(struct replica *r, const struct zab_input *first)
         calls_expire(r, r->env.now_ms(r->env.arg));
         status_explain(r, r->env.now_ms(r->env.arg));
         snap_consider(r);
+        streams_run(r);
     }
     tell(r);
     set_timer(r);

@@ -279,6 +279,9 @@ static void on_learner_packet(struct zab *z, struct zab_peer *p, const struct za
     case ZAB_TRUNCATED:
         sync_on_truncated(z, p, packet);
         break;
+    case ZAB_SYNC_ACK:
+        sync_on_sync_ack(z, p, packet);
+        break;
     case ZAB_ACK_NEWLEADER:
         sync_on_ack_newleader(z, p, packet);
         break;
@@ -311,6 +314,7 @@ static void on_packet(struct zab *z, uint64_t from, const struct zab_packet *pac
     case ZAB_FOLLOWERINFO:
     case ZAB_ACKEPOCH:
     case ZAB_TRUNCATED:
+    case ZAB_SYNC_ACK:
     case ZAB_ACK_NEWLEADER:
     case ZAB_ACK:
     case ZAB_PONG:
@@ -437,8 +441,19 @@ static void dispatch(struct zab *z, const struct zab_input *in)
     case ZAB_IN_TRUNCATED:
         on_truncated(z);
         break;
+    case ZAB_IN_SNAP_TAKEN:
+        if (is_learning(z)) {
+            learner_on_snap_taken(z, in->bytes);
+        }
+        break;
     case ZAB_IN_SNAP_SYNCED:
         on_snap_synced(z, in->zxid);
+        break;
+    case ZAB_IN_SNAP_SENT:
+        sync_on_snap_sent(z, in->peer, in->zxid);
+        break;
+    case ZAB_IN_LOG_READ:
+        sync_on_log_read(z, in);
         break;
     case ZAB_IN_SUBMIT:
         on_submit(z, in->body);
@@ -508,9 +523,9 @@ const char *zab_role_name(enum zab_role role)
 const char *zab_packet_name(enum zab_packet_type type)
 {
     static const char *const names[] = {
-        "-",        "VOTE", "FOLLOWERINFO", "LEADERINFO", "ACKEPOCH",  "TRUNC",         "TRUNCATED",
-        "DIFF",     "SNAP", "SNAP_DATA",    "SNAP_END",   "NEWLEADER", "ACK_NEWLEADER", "UPTODATE",
-        "PROPOSAL", "ACK",  "COMMIT",       "INFORM",     "PING",      "PONG",          "REQUEST",
+        "-",      "VOTE",      "FOLLOWERINFO", "LEADERINFO", "ACKEPOCH",      "TRUNC",    "TRUNCATED", "DIFF",
+        "SNAP",   "SNAP_DATA", "SNAP_END",     "NEWLEADER",  "ACK_NEWLEADER", "UPTODATE", "PROPOSAL",  "ACK",
+        "COMMIT", "INFORM",    "PING",         "PONG",       "REQUEST",       "SYNC_ACK",
     };
 
     assert(type < ZAB_PACKET_TYPE_COUNT);

@@ -41,7 +41,7 @@ enum zab_packet_type {
     ZAB_TRUNC = 5,          /* leader: drop what you have after zxid */
     ZAB_TRUNCATED = 6,      /* learner: my last zxid is now this */
     ZAB_DIFF = 7,           /* leader: proposals after zxid follow */
-    ZAB_SNAP = 8,           /* leader: a snapshot follows */
+    ZAB_SNAP = 8,           /* leader: a snapshot at zxid follows (sent by the driver) */
     ZAB_SNAP_DATA = 9,      /* a piece of it (sent by the driver) */
     ZAB_SNAP_END = 10,      /* that was all of the snapshot at zxid (sent by the driver) */
     ZAB_NEWLEADER = 11,     /* leader: you have all of my history; zxid is its end */
@@ -54,6 +54,7 @@ enum zab_packet_type {
     ZAB_PING = 18,          /* leader: alive; committed up to zxid */
     ZAB_PONG = 19,          /* learner: alive; on my disk up to zxid */
     ZAB_REQUEST = 20,       /* learner: please propose this */
+    ZAB_SYNC_ACK = 21,      /* learner, not yet synchronized: this much of it I have taken in, send more */
     ZAB_PACKET_TYPE_COUNT
 };
 
@@ -72,7 +73,7 @@ struct zab_packet {
     uint64_t zxid;
     uint64_t zxid_prev; /* PROPOSAL, INFORM: the transaction before in the leader's history */
     uint64_t round;     /* VOTE: election round; FOLLOWERINFO and LEADERINFO: the join they belong to; PING: its number,
-                         * which PONG repeats */
+                         * which PONG repeats; SYNC_ACK: bytes of the snapshot */
     struct zab_vote vote;   /* VOTE */
     enum zab_role role;     /* VOTE: the sender's */
     bool virgin;            /* VOTE, FOLLOWERINFO: the sender was never synchronized */
@@ -141,7 +142,10 @@ enum zab_input_type {
     ZAB_IN_LOG_SYNCED,    /* appends are durable up to `zxid` */
     ZAB_IN_EPOCHS_SYNCED, /* the epochs last put out are durable */
     ZAB_IN_TRUNCATED,     /* the truncation to `zxid` is durable */
+    ZAB_IN_SNAP_TAKEN,    /* of the snapshot that is coming in, `bytes` need no memory any more */
     ZAB_IN_SNAP_SYNCED,   /* the snapshot at `zxid` is durable, and is the state now */
+    ZAB_IN_SNAP_SENT,     /* `peer` was sent the whole snapshot, which is at `zxid` */
+    ZAB_IN_LOG_READ,      /* answers LOG_READ `read`: `entries`, or none if the log lacks what follows */
     ZAB_IN_SUBMIT,        /* `body`: propose it (leading) or forward it (learning); dropped unless ready */
     ZAB_IN_APPLIED,       /* the tree's digest at `zxid` is `digest` */
     ZAB_IN_RESIGN,        /* stop leading or following; look again */
@@ -154,6 +158,10 @@ struct zab_input {
     bool peer_observer; /* PEER_UP */
     uint64_t zxid;
     uint64_t digest;
+    uint64_t bytes;
+    uint64_t read;
+    const struct zab_entry *entries; /* LOG_READ: borrowed; they follow each other */
+    size_t n_entries;
     const struct zab_packet *packet; /* borrowed */
     struct buf *body;                /* SUBMIT: borrowed, referenced if kept */
 };
@@ -164,8 +172,13 @@ enum zab_output_type {
     ZAB_OUT_TRUNCATE,     /* drop the log after `zxid`; report with TRUNCATED */
     ZAB_OUT_EPOCHS,       /* write accepted_epoch, accepted_from, current_epoch, sole; report with EPOCHS_SYNCED */
     ZAB_OUT_COMMIT,       /* apply `entry` */
-    ZAB_OUT_SNAP_SEND,    /* send the applied state to `peer` as SNAP_DATA packets and SNAP_END */
-    ZAB_OUT_SNAP_CHUNK,   /* keep packet.body, a piece of a snapshot being received */
+    ZAB_OUT_SNAP_SEND,    /* send the applied state to `peer` as SNAP, SNAP_DATA and SNAP_END, of packet.epoch, as fast
+                             as SNAP_TAKEN tells; report with SNAP_SENT */
+    ZAB_OUT_SNAP_TAKEN,   /* `peer` has taken in `bytes` of its snapshot */
+    ZAB_OUT_SNAP_STOP,    /* `peer` needs its snapshot no more */
+    ZAB_OUT_LOG_READ,     /* read up to `bytes` of the log after `zxid`; report with LOG_READ. `first`: where a snapshot
+                             would be less to send, there is nothing to be read */
+    ZAB_OUT_SNAP_CHUNK,   /* keep packet.body, a piece of the snapshot at `zxid` being received; SNAP_TAKEN */
     ZAB_OUT_SNAP_INSTALL, /* the pieces are the whole snapshot at `zxid`: make it durable and the state; SNAP_SYNCED */
     ZAB_OUT_SNAP_DROP,    /* forget the pieces */
     ZAB_OUT_ROLE,         /* role, leader and readiness have changed */
@@ -180,6 +193,9 @@ struct zab_output {
     uint64_t peer;
     uint64_t zxid;
     uint64_t digest;
+    uint64_t bytes;
+    uint64_t read; /* LOG_READ: names it */
+    bool first;
     struct zab_packet packet; /* body referenced by the outputs */
     struct zab_entry entry;   /* body referenced by the outputs */
     uint32_t accepted_epoch;

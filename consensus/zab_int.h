@@ -15,8 +15,10 @@
 #define ZAB_PINGS_PER_TIMEOUT 4
 /* The last epoch there can be: one more would begin at 0 again. */
 #define ZAB_EPOCH_MAX (UINT32_MAX - 1)
-/* While it synchronizes a learner bears this many peer timeouts of silence: a snapshot may hold up the leader. */
+/* While it synchronizes a learner bears this many peer timeouts of silence: what is sent may hold up pings. */
 #define ZAB_SYNC_PATIENCE 5
+/* A learner that synchronizes has at most so much of the history, and one transaction, on its way to its disk. */
+#define ZAB_STREAM_BYTES ((size_t)1024 * 1024)
 
 /* ---- the window ---- */
 
@@ -51,9 +53,12 @@ void zab_log_trim(struct zab_log *log, uint64_t zxid, size_t bytes_max);
 
 /* A learner as its leader sees it:
  *
- *   NONE -FOLLOWERINFO-> JOINING -> PROMISING -ACKEPOCH-> PROMISED -> [TRUNCATING] -> SYNCING -ACK_NEWLEADER-> SYNCED
- *                              (LEADERINFO sent)           (NEWLEADER sent)                    -> SERVING (UPTODATE
- * sent)
+ *   NONE -FOLLOWERINFO-> JOINING -> PROMISING -ACKEPOCH-> PROMISED -> [TRUNCATING] -> [SNAPPING] -> STREAMING
+ *                              (LEADERINFO sent)
+ *   STREAMING -the end of the history was sent, NEWLEADER-> SYNCING -ACK_NEWLEADER-> SYNCED -UPTODATE sent-> SERVING
+ *
+ * From SYNCING on it is sent each proposal as it is made; before, what it acknowledges with SYNC_ACK decides how fast
+ * it is sent the history, so that one who is slow costs memory to nobody.
  */
 enum learner_phase {
     LEARNER_NONE,
@@ -61,6 +66,8 @@ enum learner_phase {
     LEARNER_PROMISING,
     LEARNER_PROMISED,
     LEARNER_TRUNCATING,
+    LEARNER_SNAPPING,
+    LEARNER_STREAMING,
     LEARNER_SYNCING,
     LEARNER_SYNCED,
     LEARNER_SERVING,
@@ -82,7 +89,7 @@ struct zab_peer {
 
     /* What it told as a learner of ours. */
     enum learner_phase phase;
-    uint64_t phase_ms; /* since when */
+    uint64_t phase_ms; /* since when, or when it last got any further */
     uint64_t join;
     bool virgin;         /* also from VOTE */
     uint64_t vouch_ping; /* virgin and PROMISED: synchronized when a quorum has answered this ping or a later one */
@@ -90,7 +97,9 @@ struct zab_peer {
     uint32_t accepted_epoch;
     uint64_t accepted_from;
     uint32_t current_epoch;
-    uint64_t zxid;
+    uint64_t zxid;   /* the end of its history, and of what it was sent */
+    uint64_t read;   /* STREAMING: the log read that is under way; 0: none */
+    bool sync_begun; /* SNAPPING: it has acknowledged some; STREAMING: after a snapshot or DIFF */
     uint64_t zxid_acked;
     uint64_t lag_ms; /* since when its disk owes acknowledgements without any progress; 0: it owes none */
 };
@@ -149,6 +158,7 @@ struct zab {
     uint64_t zxid_committed;
     bool truncate_in_flight;
     bool snap_in_flight;
+    uint64_t reads;       /* of the log, asked for so far */
     uint64_t zxid_digest; /* the newest digest the driver reported */
     uint64_t digest;
 
@@ -181,6 +191,7 @@ struct zab {
         uint32_t epoch;
         uint64_t zxid_newleader;
         uint64_t zxid_commit_seen; /* a COMMIT may arrive before UPTODATE (lesson 4) */
+        bool sync_begun;           /* TRUNC, DIFF or SNAP was seen */
         bool snap_chunks;          /* pieces of a snapshot have been put out */
         uint64_t zxid_snap;        /* of that snapshot, as SNAP announced it */
     } learning;
@@ -237,6 +248,9 @@ void learner_set_phase(struct zab *z, struct zab_peer *p, enum learner_phase pha
 /* TRUNC, DIFF or SNAP from the learner's last zxid to the end of our history, then NEWLEADER. */
 void sync_learner(struct zab *z, struct zab_peer *p);
 void sync_on_truncated(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
+void sync_on_sync_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
+void sync_on_snap_sent(struct zab *z, uint64_t sid, uint64_t zxid);
+void sync_on_log_read(struct zab *z, const struct zab_input *in);
 void sync_on_ack_newleader(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 /* Has a quorum our history on disk? Then the epoch is established. */
 void sync_check(struct zab *z);
@@ -248,6 +262,7 @@ void learner_on_packet(struct zab *z, const struct zab_packet *packet);
 void learner_on_log_synced(struct zab *z);
 void learner_on_epochs_synced(struct zab *z);
 void learner_on_truncated(struct zab *z);
+void learner_on_snap_taken(struct zab *z, uint64_t bytes);
 void learner_on_snap_synced(struct zab *z);
 void learner_on_submit(struct zab *z, struct buf *body);
 void learner_on_deadline(struct zab *z);

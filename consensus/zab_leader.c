@@ -420,6 +420,9 @@ static uint64_t learner_expiry(const struct zab *z, const struct zab_peer *p)
     if (p->phase < LEARNER_SERVING) {
         uint64_t patient = p->heard_ms + (uint64_t)z->peer_timeout_ms * ZAB_SYNC_PATIENCE;
 
+        if (p->phase == LEARNER_SNAPPING && !p->sync_begun) {
+            return patient; /* others may be sent theirs before */
+        }
         return patient < p->phase_ms + z->init_ms ? patient : p->phase_ms + z->init_ms;
     }
     if (p->lag_ms != 0 && p->participant && p->lag_ms + z->sync_ms < silent) {
@@ -435,7 +438,7 @@ static uint64_t learner_expiry(const struct zab *z, const struct zab_peer *p)
  */
 static uint64_t counted_ms(const struct zab *z, const struct zab_peer *p)
 {
-    if (z->leading.phase < LEADER_BROADCAST || (p->virgin && p->phase >= LEARNER_SYNCING)) {
+    if (z->leading.phase < LEADER_BROADCAST || (p->virgin && p->phase >= LEARNER_SNAPPING)) {
         return p->heard_ms;
     }
     return p->served_ms;

@@ -30,6 +30,7 @@ void learner_start(struct zab *z, uint64_t leader)
     z->learning.epoch = 0;
     z->learning.zxid_newleader = 0;
     z->learning.zxid_commit_seen = 0;
+    z->learning.sync_begun = false;
     z->learning.snap_chunks = false;
     set_learning_phase(z, LEARNING_DISCOVERY);
     zab_set_role(z, z->observer ? ZAB_OBSERVING : ZAB_FOLLOWING, leader, false);
@@ -95,6 +96,18 @@ static bool append(struct zab *z, const struct zab_packet *packet)
     return true;
 }
 
+/* Initlimit bounds how long synchronization may stand still, not how long it may take: who has much takes long. */
+static void note_progress(struct zab *z)
+{
+    z->learning.sync_begun = true;
+    z->learning.phase_ms = z->now_ms;
+}
+
+static void send_sync_ack(struct zab *z, uint64_t snap_bytes)
+{
+    zab_send(z, z->leader, ZAB_SYNC_ACK, z->zxid_synced)->round = snap_bytes;
+}
+
 /* A leader truncates or replaces what a learner had when it joined: nothing of the learner's is on its way to the disk
  * then. Later, a report of what was written before would speak of a history that is gone. */
 static void learner_on_trunc(struct zab *z, const struct zab_packet *packet)
@@ -116,6 +129,7 @@ static void learner_on_trunc(struct zab *z, const struct zab_packet *packet)
     (void)zab_send(z, z->leader, ZAB_TRUNCATED, packet->zxid); /* Seeded fault. */
     return;
 #endif
+    note_progress(z);
     zab_log_truncate(&z->log, floor);
     z->zxid_synced = floor;
     z->truncate_in_flight = true;
@@ -135,6 +149,7 @@ static void learner_on_diff(struct zab *z, const struct zab_packet *packet)
         leave(z, "DIFF does not begin where this server's log ends");
         return;
     }
+    note_progress(z);
 #ifdef ZNODEFS_MUTANT_EPOCH_BEFORE_TXNS
     z->current_epoch = z->learning.epoch; /* Seeded fault: the epoch reaches the disk before its history. */
     zab_emit_epochs(z);
@@ -152,6 +167,7 @@ static void learner_on_snap(struct zab *z, const struct zab_packet *packet)
                      "lost data. Stop all of them, and start first those that have the newest zxid");
         return;
     }
+    note_progress(z);
     z->learning.snap_chunks = true;
     z->learning.zxid_snap = packet->zxid;
 }
@@ -164,7 +180,9 @@ static void learner_on_snap_data(struct zab *z, const struct zab_packet *packet)
         leave(z, "SNAP_DATA out of turn");
         return;
     }
+    note_progress(z);
     item = zab_emit(z, ZAB_OUT_SNAP_CHUNK);
+    item->zxid = z->learning.zxid_snap;
     item->packet = *packet;
     buf_ref(packet->body);
 }
@@ -178,6 +196,7 @@ static void learner_on_snap_end(struct zab *z, const struct zab_packet *packet)
         leave(z, "SNAP_END out of turn");
         return;
     }
+    note_progress(z);
     z->learning.snap_chunks = false;
     z->snap_in_flight = true;
     zab_log_reset(&z->log, packet->zxid);
@@ -190,6 +209,9 @@ static void learner_on_proposal(struct zab *z, const struct zab_packet *packet)
     if (z->learning.phase < LEARNING_SYNC || z->learning.snap_chunks || z->truncate_in_flight || !append(z, packet)) {
         leave(z, "PROPOSAL does not follow this server's log");
         return;
+    }
+    if (z->learning.phase == LEARNING_SYNC) {
+        note_progress(z);
     }
 #ifdef ZNODEFS_MUTANT_ACK_BEFORE_SYNC
     if (z->learning.phase >= LEARNING_ACKED) {
@@ -286,6 +308,9 @@ static void learner_on_inform(struct zab *z, const struct zab_packet *packet)
 static void learner_on_ping(struct zab *z, const struct zab_packet *packet)
 {
     zab_send(z, z->leader, ZAB_PONG, z->zxid_synced)->round = packet->round;
+    if (z->learning.phase == LEARNING_SYNC && !z->learning.sync_begun) {
+        z->learning.phase_ms = z->now_ms; /* others are synchronized first, and this one's turn comes */
+    }
     if (z->learning.phase == LEARNING_BROADCAST) {
         commit(z, packet->zxid);
         check_digest(z, packet);
@@ -347,6 +372,12 @@ void learner_on_packet(struct zab *z, const struct zab_packet *packet)
 
 void learner_on_log_synced(struct zab *z)
 {
+    if (z->learning.phase == LEARNING_SYNC || z->learning.phase == LEARNING_NEWLEADER_LOG) {
+        note_progress(z);
+    }
+    if (z->learning.phase == LEARNING_SYNC) {
+        send_sync_ack(z, 0);
+    }
     check_newleader(z);
     send_ack(z);
 }
@@ -371,8 +402,22 @@ void learner_on_truncated(struct zab *z)
     }
 }
 
+/* With snap_chunks false it is of one that was dropped, or that is whole and needs no more acknowledgements. */
+void learner_on_snap_taken(struct zab *z, uint64_t bytes)
+{
+    if (z->learning.phase == LEARNING_SYNC) {
+        note_progress(z);
+        if (z->learning.snap_chunks) {
+            send_sync_ack(z, bytes);
+        }
+    }
+}
+
 void learner_on_snap_synced(struct zab *z)
 {
+    if (z->learning.phase == LEARNING_SYNC || z->learning.phase == LEARNING_NEWLEADER_LOG) {
+        note_progress(z);
+    }
     check_newleader(z);
 }
 

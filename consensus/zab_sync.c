@@ -10,6 +10,10 @@
 
 void learner_set_phase(struct zab *z, struct zab_peer *p, enum learner_phase phase)
 {
+    if (p->phase == LEARNER_SNAPPING && phase != LEARNER_STREAMING) {
+        /* What it is sent in a stay to come may not be mixed with it. */
+        zab_emit(z, ZAB_OUT_SNAP_STOP)->peer = p->sid;
+    }
     p->phase = phase;
     p->phase_ms = z->now_ms;
     if (phase < LEARNER_SYNCING) {
@@ -26,45 +30,145 @@ static uint64_t observer_end(const struct zab *z, const struct zab_peer *p)
     return p->zxid > z->zxid_committed ? p->zxid : z->zxid_committed;
 }
 
-/* Proposals after `zxid`, then NEWLEADER. An observer gets only what is committed. */
-static void send_history(struct zab *z, struct zab_peer *p, uint64_t zxid)
+static void send_snapshot(struct zab *z, struct zab_peer *p)
 {
-    uint64_t end = p->participant ? zab_log_last(&z->log) : observer_end(z, p);
-    size_t i;
+    struct zab_output *item = zab_emit(z, ZAB_OUT_SNAP_SEND);
 
-    for (i = zab_log_after(&z->log, zxid); i < z->log.n && zab_log_at(&z->log, i)->zxid <= end; i++) {
-        zab_send_entry(z, p->sid, ZAB_PROPOSAL, zab_log_at(&z->log, i));
-    }
-    (void)zab_send(z, p->sid, ZAB_NEWLEADER, end);
-    learner_set_phase(z, p, LEARNER_SYNCING);
+    item->peer = p->sid;
+    item->packet.epoch = z->leading.epoch;
+    p->sync_begun = false;
+    learner_set_phase(z, p, LEARNER_SNAPPING);
 }
 
-static void send_snapshot(struct zab *z, struct zab_peer *p)
+/* What follows is not in the window any more. */
+static void read_log(struct zab *z, struct zab_peer *p)
+{
+    struct zab_output *item = zab_emit(z, ZAB_OUT_LOG_READ);
+
+    p->read = ++z->reads;
+    item->peer = p->sid;
+    item->zxid = p->zxid;
+    item->bytes = ZAB_STREAM_BYTES;
+    item->first = !p->sync_begun;
+    item->read = p->read;
+}
+
+static void begin_diff(struct zab *z, struct zab_peer *p)
+{
+    if (!p->sync_begun) {
+        p->sync_begun = true;
+        (void)zab_send(z, p->sid, ZAB_DIFF, p->zxid);
+    }
+}
+
+/*
+ * The history after what the learner was sent: some of it, of which it then acknowledges the end and is sent more; or
+ * all of it, then NEWLEADER. An observer gets only what is committed.
+ */
+static void stream(struct zab *z, struct zab_peer *p)
+{
+    uint64_t end = p->participant ? zab_log_last(&z->log) : observer_end(z, p);
+    size_t bytes = 0;
+    size_t i;
+
+    if (p->zxid < z->log.base) {
+        read_log(z, p);
+        return;
+    }
+    begin_diff(z, p);
+    for (i = zab_log_after(&z->log, p->zxid); i < z->log.n && bytes < ZAB_STREAM_BYTES; i++) {
+        const struct zab_entry *entry = zab_log_at(&z->log, i);
+
+        if (entry->zxid > end) {
+            break;
+        }
+        zab_send_entry(z, p->sid, ZAB_PROPOSAL, entry);
+        p->zxid = entry->zxid;
+        bytes += entry->body->len;
+    }
+    if (p->zxid >= end) {
+        (void)zab_send(z, p->sid, ZAB_NEWLEADER, end);
+        learner_set_phase(z, p, LEARNER_SYNCING);
+    }
+}
+
+/* It got further: neither it nor, as long as the epoch waits for a quorum, this leader has had its time. */
+static void note_progress(struct zab *z, struct zab_peer *p)
+{
+    p->phase_ms = z->now_ms;
+    if (z->leading.phase == LEADER_SYNC && p->participant) {
+        z->leading.phase_ms = z->now_ms;
+    }
+}
+
+void sync_on_sync_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
 {
     struct zab_output *item;
 
-    (void)zab_send(z, p->sid, ZAB_SNAP, z->zxid_committed);
-    item = zab_emit(z, ZAB_OUT_SNAP_SEND);
-    item->peer = p->sid;
-    item->zxid = z->zxid_committed;
-    send_history(z, p, z->zxid_committed);
+    if (z->role != ZAB_LEADING || p->phase < LEARNER_SNAPPING || p->phase > LEARNER_SYNCING) {
+        return;
+    }
+    note_progress(z, p);
+    if (p->phase == LEARNER_SNAPPING) {
+        p->sync_begun = true;
+        item = zab_emit(z, ZAB_OUT_SNAP_TAKEN);
+        item->peer = p->sid;
+        item->bytes = packet->round;
+    } else if (p->phase == LEARNER_STREAMING && p->read == 0 && packet->zxid >= p->zxid) {
+        stream(z, p);
+    }
+}
+
+void sync_on_snap_sent(struct zab *z, uint64_t sid, uint64_t zxid)
+{
+    struct zab_peer *p = zab_peer_find(z, sid);
+
+    if (z->role != ZAB_LEADING || p == NULL || p->phase != LEARNER_SNAPPING) {
+        return;
+    }
+    assert(zxid <= z->zxid_committed);
+    p->zxid = zxid;
+    p->read = 0;
+    p->sync_begun = true;
+    learner_set_phase(z, p, LEARNER_STREAMING);
+    stream(z, p);
+}
+
+void sync_on_log_read(struct zab *z, const struct zab_input *in)
+{
+    struct zab_peer *p = zab_peer_find(z, in->peer);
+    size_t i;
+
+    if (z->role != ZAB_LEADING || p == NULL || p->phase != LEARNER_STREAMING || p->read != in->read) {
+        return; /* of an earlier stay */
+    }
+    p->read = 0;
+    if (in->n_entries == 0) {
+        send_snapshot(z, p);
+        return;
+    }
+    assert(in->entries[0].zxid_prev == p->zxid);
+    begin_diff(z, p);
+    /* What is read is older than the window, so it is committed. */
+    for (i = 0; i < in->n_entries && in->entries[i].zxid <= z->zxid_committed; i++) {
+        zab_send_entry(z, p->sid, ZAB_PROPOSAL, &in->entries[i]);
+        p->zxid = in->entries[i].zxid;
+    }
 }
 
 void sync_learner(struct zab *z, struct zab_peer *p)
 {
     uint64_t floor;
 
-    if (!zab_log_floor(&z->log, p->zxid, &floor)) {
-        send_snapshot(z, p);
-        return;
-    }
-    if (floor != p->zxid) {
+    if (zab_log_floor(&z->log, p->zxid, &floor) && floor != p->zxid) {
         (void)zab_send(z, p->sid, ZAB_TRUNC, floor);
         learner_set_phase(z, p, LEARNER_TRUNCATING);
         return;
     }
-    (void)zab_send(z, p->sid, ZAB_DIFF, floor);
-    send_history(z, p, floor);
+    p->read = 0;
+    p->sync_begun = false;
+    learner_set_phase(z, p, LEARNER_STREAMING);
+    stream(z, p);
 }
 
 void sync_on_truncated(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)

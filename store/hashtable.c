@@ -168,18 +168,37 @@ void hashtable_remove(struct hashtable *h, void *item)
     }
 }
 
+static size_t drain_bucket(struct hashtable *h, size_t i, void (*free_item)(void *item))
+{
+    void *item = *bucket(h, i);
+    size_t n = 0;
+
+    *bucket(h, i) = NULL;
+    while (item != NULL) {
+        void *next = next_get(h, item);
+
+        free_item(item);
+        item = next;
+        n++;
+    }
+    return n;
+}
+
+bool hashtable_drain_some(struct hashtable *h, size_t n, void (*free_item)(void *item))
+{
+    size_t done = 0;
+
+    while (done < n && h->drained < h->n_buckets) {
+        done += 1 + drain_bucket(h, h->drained, free_item);
+        h->drained++;
+    }
+    return h->drained == h->n_buckets;
+}
+
 void hashtable_drain(struct hashtable *h, void (*free_item)(void *item))
 {
     for (size_t i = 0; i < h->n_buckets; i++) {
-        void *item = *bucket(h, i);
-
-        *bucket(h, i) = NULL;
-        while (item != NULL) {
-            void *next = next_get(h, item);
-
-            free_item(item);
-            item = next;
-        }
+        (void)drain_bucket(h, i, free_item);
     }
     h->count = 0;
 }

@@ -8,6 +8,7 @@
 #ifndef STORE_HASHTABLE_H
 #define STORE_HASHTABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,8 +19,9 @@ struct hashtable {
     size_t n_segments;
     size_t cap_segments;
     size_t n_buckets;
-    size_t level; /* the power of two with level <= n_buckets < 2 * level */
-    size_t count; /* items */
+    size_t level;   /* the power of two with level <= n_buckets < 2 * level */
+    size_t count;   /* items */
+    size_t drained; /* buckets */
     size_t next_offset;
     uint64_t (*hash)(const void *item);
 };
@@ -41,6 +43,10 @@ void hashtable_insert(struct hashtable *h, void *item);
 
 /* The item must be in the table. */
 void hashtable_remove(struct hashtable *h, void *item);
+
+/* Takes about `n` items out and hands them to `free_item`; true when none is left. The table can then only be drained
+ * and released. */
+bool hashtable_drain_some(struct hashtable *h, size_t n, void (*free_item)(void *item));
 
 /* Takes every item out and hands it to `free_item`, in no particular order. */
 void hashtable_drain(struct hashtable *h, void (*free_item)(void *item));

@@ -31,6 +31,17 @@ void snapshot_reader_free(struct snapshot_reader *r);
 int snapshot_save(struct disk *d, const struct state *s, struct error *err);
 int snapshot_load(struct disk *d, uint64_t zxid, struct state **ret_state, struct error *err);
 
+/* A snapshot that comes from elsewhere in pieces of any size: each is written to the disk, and read at once. -EBADMSG
+ * and -EPROTO are about what came, other errors about the disk. Free it in any case; what was not finished leaves a
+ * file behind, which counts for nothing and is removed by the last function. */
+struct snapshot_incoming;
+struct snapshot_incoming *snapshot_incoming_new(struct disk *d);
+int snapshot_incoming_feed(struct snapshot_incoming *in, const uint8_t *bytes, size_t len, struct error *err);
+/* It must be whole, and at `zxid`: then it is durable under its name, and the state belongs to the caller. */
+int snapshot_incoming_finish(struct snapshot_incoming *in, uint64_t zxid, struct state **ret_state, struct error *err);
+void snapshot_incoming_free(struct snapshot_incoming *in);
+int snapshot_incoming_remove(struct disk *d);
+
 /* The zxids of the snapshot files, newest first; the caller frees *ret_zxids. Leftover .tmp files are ignored. */
 int snapshot_list(struct disk *d, uint64_t **ret_zxids, size_t *ret_n);
 

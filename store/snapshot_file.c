@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAME_PREFIX  "snapshot."
-#define NAME_MAX_LEN 40
+#define NAME_PREFIX "snapshot."
 
 struct file_sink {
     struct disk *disk;
@@ -18,9 +17,9 @@ struct file_sink {
     uint64_t offset;
 };
 
-static void name_format(char name[NAME_MAX_LEN], uint64_t zxid, const char *suffix)
+void snapshot_name(char name[SNAPSHOT_NAME_MAX], uint64_t zxid, const char *suffix)
 {
-    (void)snprintf(name, NAME_MAX_LEN, NAME_PREFIX "%" PRIx64 "%s", zxid, suffix);
+    (void)snprintf(name, SNAPSHOT_NAME_MAX, NAME_PREFIX "%" PRIx64 "%s", zxid, suffix);
 }
 
 static int file_sink_cb(void *arg, const uint8_t *bytes, size_t len)
@@ -57,15 +56,15 @@ static int write_file(struct disk *d, const char *name, const struct state *s)
 
 int snapshot_save(struct disk *d, const struct state *s, struct error *err)
 {
-    char name[NAME_MAX_LEN];
-    char tmp[NAME_MAX_LEN];
+    char name[SNAPSHOT_NAME_MAX];
+    char tmp[SNAPSHOT_NAME_MAX];
     int rv;
 
     if (d->forgets) {
         return 0;
     }
-    name_format(name, state_zxid(s), "");
-    name_format(tmp, state_zxid(s), ".tmp");
+    snapshot_name(name, state_zxid(s), "");
+    snapshot_name(tmp, state_zxid(s), ".tmp");
     rv = write_file(d, tmp, s);
     if (rv == 0) {
         rv = d->ops->rename(d, tmp, name);
@@ -107,13 +106,13 @@ static int feed_file(struct disk *d, struct disk_file *file, struct snapshot_rea
 
 int snapshot_load(struct disk *d, uint64_t zxid, struct state **ret_state, struct error *err)
 {
-    char name[NAME_MAX_LEN];
+    char name[SNAPSHOT_NAME_MAX];
     struct snapshot_reader *r;
     struct disk_file *file;
     struct state *s = NULL;
     int rv;
 
-    name_format(name, zxid, "");
+    snapshot_name(name, zxid, "");
     rv = d->ops->open(d, name, 0, &file);
     if (rv != 0) {
         return error_set(err, rv, "load %s: %s", name, strerror(-rv));
@@ -142,16 +141,16 @@ struct listing {
     size_t cap;
 };
 
-/* Only names that name_format() makes: lower case, no leading zero, nothing behind. */
+/* Only names that snapshot_name() makes: lower case, no leading zero, nothing behind. */
 static bool name_parse(const char *name, uint64_t *ret_zxid)
 {
-    char again[NAME_MAX_LEN];
+    char again[SNAPSHOT_NAME_MAX];
     uint64_t zxid;
 
     if (sscanf(name, NAME_PREFIX "%16" SCNx64, &zxid) != 1) {
         return false;
     }
-    name_format(again, zxid, "");
+    snapshot_name(again, zxid, "");
     if (strcmp(name, again) != 0) {
         return false;
     }

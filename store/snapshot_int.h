@@ -21,6 +21,10 @@
 /* The largest record: the data of a znode, its xattrs with their lengths, and the rest; a session's is smaller. */
 #define SNAPSHOT_RECORD_MAX (TXN_DATA_MAX_LIMIT + TXN_XATTRS_MAX + 8u * TXN_XATTR_COUNT_MAX + 4096u)
 
+/* The name of a snapshot's file. */
+#define SNAPSHOT_NAME_MAX 40
+void snapshot_name(char name[SNAPSHOT_NAME_MAX], uint64_t zxid, const char *suffix);
+
 enum snapshot_record {
     SNAPSHOT_GLOBALS = 1,
     SNAPSHOT_SESSION = 2,

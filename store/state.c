@@ -42,6 +42,15 @@ void state_free(struct state *s)
     free(s);
 }
 
+bool state_free_some(struct state *s, size_t n)
+{
+    if (!tree_drain_some(s->tree, n)) {
+        return false;
+    }
+    state_free(s);
+    return true;
+}
+
 void state_on_change(struct state *s, state_change_cb cb, void *arg)
 {
     s->change_cb = cb;

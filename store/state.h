@@ -36,6 +36,9 @@ typedef void (*state_change_cb)(void *arg, const struct change *change);
 /* An empty state: a root directory (mode 0755, uid 0), no ensemble id, zxid 0. */
 struct state *state_new(void);
 void state_free(struct state *s);
+/* Frees about `n` of its nodes; true once all of it is freed. Nothing else may be done with it from the first call on.
+ */
+bool state_free_some(struct state *s, size_t n);
 
 /* Tells `cb` of every change from now on; NULL to stop. */
 void state_on_change(struct state *s, state_change_cb cb, void *arg);

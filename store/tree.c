@@ -62,6 +62,11 @@ static void node_free_cb(void *item)
     node_free(item);
 }
 
+bool tree_drain_some(struct tree *t, size_t n)
+{
+    return hashtable_drain_some(&t->by_ino, n, node_free_cb);
+}
+
 /* By the table, not down the tree: a deep one must not eat the stack. */
 void tree_free(struct tree *t)
 {

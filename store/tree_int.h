@@ -22,6 +22,8 @@ struct tree {
 /* A tree without a root; tree_insert() with parent NULL gives it one. */
 struct tree *tree_new(void);
 void tree_free(struct tree *t);
+/* Frees about `n` nodes, in no order; true when none is left. Then, or before, the tree is only good to be freed. */
+bool tree_drain_some(struct tree *t, size_t n);
 
 /* Room in the tables of an empty tree for about `count` nodes. */
 void tree_reserve(struct tree *t, size_t count);

@@ -357,6 +357,7 @@ static int remove_newest(struct txnlog *log, size_t keep, struct error *err)
 {
     int rv;
 
+    txnlog_forget_marks(log);
     if (keep < log->n_segments) {
         close_file(log);
     }

@@ -60,6 +60,12 @@ int txnlog_reset(struct txnlog *log, uint64_t zxid, struct error *err);
 /* Removes whole segments all of whose records are at or before `zxid`; the one being written always stays. */
 int txnlog_purge(struct txnlog *log, uint64_t zxid, struct error *err);
 
+/* Tells `cb` the records that follow `zxid`, at least one and about `bytes_max` at most. -ENOENT if there are none, or
+ * the log does not pass through `zxid` (any more). */
+int txnlog_read(struct txnlog *log, uint64_t zxid, size_t bytes_max, txnlog_record_cb cb, void *arg, struct error *err);
+/* How much there is to be read after `zxid`, in whole segments. */
+uint64_t txnlog_bytes_after(const struct txnlog *log, uint64_t zxid);
+
 uint64_t txnlog_last_zxid(const struct txnlog *log); /* 0 when empty */
 uint64_t txnlog_bytes(const struct txnlog *log);     /* on disk, all segments */
 

@@ -17,6 +17,15 @@ struct segment {
     uint64_t bytes; /* the file's size */
 };
 
+/* Where a read ended. */
+struct txnlog_mark {
+    uint64_t zxid;       /* the record before */
+    uint64_t zxid_first; /* of the segment; 0: none */
+    uint64_t offset;
+};
+
+#define TXNLOG_MARKS 8
+
 /*
  * The log is a chain of segments. Only the last can be open for appending; all before it, and the last too while
  * `file` is NULL, are sealed: cut to their exact end and durable.
@@ -39,6 +48,9 @@ struct txnlog {
 
     uint64_t base; /* while empty: the zxid_prev that the next record must have, if has_base */
     bool has_base;
+
+    struct txnlog_mark marks[TXNLOG_MARKS];
+    size_t next_mark;
 
     int failed; /* the first error of a write or a sync, returned for ever */
     struct error failure;
@@ -106,6 +118,8 @@ int txnlog_list(struct disk *d, uint64_t **ret_zxids, size_t *ret_n);
 
 /* Shared by recovery and the log itself. */
 void txnlog_add_segment(struct txnlog *log, uint64_t zxid_first, uint64_t zxid_prev);
+/* What was remembered for reading is no longer so: the log was cut. */
+void txnlog_forget_marks(struct txnlog *log);
 int txnlog_recover(struct txnlog *log, txnlog_record_cb cb, void *arg, struct error *err);
 
 #endif

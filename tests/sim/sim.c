@@ -312,6 +312,7 @@ static void dispatch(struct sim *s, const struct sim_event *e)
     case SIM_EV_JOB_DONE:
     case SIM_EV_SNAP_SAVE:
     case SIM_EV_SNAP_DONE:
+    case SIM_EV_PIECE:
         sim_peer_on_event(&s->peers[e->peer], e);
         break;
     }

@@ -39,6 +39,7 @@ enum sim_event_kind {
     SIM_EV_JOB_DONE,  /* and reports back */
     SIM_EV_SNAP_SAVE, /* its snapshot child touches the disk */
     SIM_EV_SNAP_DONE, /* and has exited */
+    SIM_EV_PIECE,     /* the child that makes a snapshot for `other` has a piece of it ready */
     SIM_EV_DIAL,      /* `peer` tries to connect to `other` */
     SIM_EV_CONN_UP,   /* the greeting of `other` reaches `peer` */
     SIM_EV_CONN_DOWN, /* `peer` learns that its connection to `other` is gone */
@@ -97,6 +98,15 @@ struct sim_queue {
     struct sim_message *tail;
 };
 
+/* A snapshot for a learner. */
+struct sim_stream {
+    uint8_t *bytes; /* all of it; NULL: there is none */
+    size_t len;
+    size_t cap;
+    size_t pos;
+    uint64_t gen; /* a piece of an older one is void */
+};
+
 struct sim_peer {
     struct sim *sim;
     unsigned index;
@@ -117,7 +127,8 @@ struct sim_peer {
     uint64_t timer_gen;
     bool flush_wanted;
     struct replica_job *job;
-    struct state *snap; /* the snapshot child's copy of the state */
+    struct state *snap;                       /* the snapshot child's copy of the state */
+    struct sim_stream streams[SIM_PEERS_MAX]; /* to each of the others */
     struct sim_queue outbox;
 
     uint64_t clock_base_ms;

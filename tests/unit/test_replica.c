@@ -106,6 +106,21 @@ static int world_snapshot(void *arg, const struct state *state)
     return 0;
 }
 
+static int world_stream_open(void *arg, uint64_t sid, const struct state *state)
+{
+    (void)arg;
+    (void)sid;
+    (void)state;
+    return -EAGAIN;
+}
+
+static void world_stream(void *arg, uint64_t sid)
+{
+    (void)arg;
+    (void)sid;
+    fail();
+}
+
 static void world_fatal(void *arg, const char *text)
 {
     struct world *w = arg;
@@ -155,6 +170,9 @@ static int world_new_replica(struct world *w, uint64_t sid, const struct zab_ser
         .send_flush = world_send_flush,
         .disconnect = world_disconnect,
         .snapshot = world_snapshot,
+        .stream_open = world_stream_open,
+        .stream_pull = world_stream,
+        .stream_close = world_stream,
         .fatal = world_fatal,
         .log = world_log,
     };

@@ -65,7 +65,7 @@ static void test_join_transcript(void **state)
     cluster_settle(&c);
     assert_string_equal(c.transcript, "1>2 VOTE\n1>3 VOTE\n3>1 VOTE\n2>1 VOTE\n3>1 VOTE\n" /* who leads */
                                       "1>3 FOLLOWERINFO\n3>1 LEADERINFO\n1>3 ACKEPOCH\n"
-                                      "3>1 DIFF\n3>1 PROPOSAL\n3>1 NEWLEADER\n"
+                                      "3>1 DIFF\n3>1 PROPOSAL\n3>1 NEWLEADER\n1>3 SYNC_ACK\n"
                                       "1>3 ACK_NEWLEADER\n3>1 UPTODATE\n");
     assert_all_at(&c, zxid_make(1, 2));
     cluster_release(&c);
@@ -127,22 +127,44 @@ static void test_diverged_leader_truncates(void **state)
     cluster_release(&c);
 }
 
-static void test_snapshot_when_the_window_is_too_short(void **state)
+/* Server 1 comes back for what the leader's window does not hold any more. */
+static void fall_behind_the_window(struct cluster *c, bool logs_purged)
 {
-    struct cluster c;
     int i;
 
-    (void)state;
-    cluster_init(&c, 3, 0);
-    c.window_bytes = 16;
-    start_all(&c);
-    cluster_crash(&c, 1);
+    cluster_init(c, 3, 0);
+    c->window_bytes = 16;
+    c->logs_purged = logs_purged;
+    start_all(c);
+    cluster_crash(c, 1);
     for (i = 0; i < 20; i++) {
-        cluster_submit(&c, 3, "0123456789");
-        cluster_settle(&c);
+        cluster_submit(c, 3, "0123456789");
+        cluster_settle(c);
     }
-    cluster_start(&c, 1);
-    cluster_run(&c, 100);
+    cluster_start(c, 1);
+    cluster_run(c, 100);
+}
+
+static void test_the_log_when_the_window_is_too_short(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    fall_behind_the_window(&c, false);
+    assert_int_equal(cluster_node(&c, 1)->snaps_received, 0);
+    cluster_submit(&c, 1, "after");
+    cluster_run(&c, 10);
+    assert_all_at(&c, zxid_make(1, 21));
+    assert_int_equal(cluster_node(&c, 1)->n_log, 21);
+    cluster_release(&c);
+}
+
+static void test_snapshot_when_the_log_is_too_short(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    fall_behind_the_window(&c, true);
     assert_int_equal(cluster_node(&c, 1)->snaps_received, 1);
     cluster_submit(&c, 1, "after");
     cluster_run(&c, 10);
@@ -582,7 +604,8 @@ int main(void)
         cmocka_unit_test(test_join_transcript),
         cmocka_unit_test(test_leader_crash_keeps_what_was_committed),
         cmocka_unit_test(test_diverged_leader_truncates),
-        cmocka_unit_test(test_snapshot_when_the_window_is_too_short),
+        cmocka_unit_test(test_the_log_when_the_window_is_too_short),
+        cmocka_unit_test(test_snapshot_when_the_log_is_too_short),
         cmocka_unit_test(test_wiped_members_do_not_outvote),
         cmocka_unit_test(test_one_wiped_member_is_synchronized),
         cmocka_unit_test(test_an_ensemble_of_one_grows),

@@ -243,17 +243,38 @@ static void push_applied(struct cluster_node *node, uint64_t zxid)
     node->applied[node->n_applied++] = zxid;
 }
 
-/* The "snapshot" is just its zxid: one empty piece and the end. */
-static void send_snapshot(struct cluster *c, uint64_t from, uint64_t to, uint64_t zxid)
+/* The "snapshot" is just its zxid: one piece and the end. */
+static void send_snapshot(struct cluster *c, uint64_t from, uint64_t to)
 {
-    struct zab_packet packet = {.type = ZAB_SNAP_DATA, .zxid = zxid, .body = buf_copy("snap", 4)};
+    uint64_t zxid = cluster_applied(c, from);
+    struct zab_packet packet = {.type = ZAB_SNAP, .zxid = zxid};
+    struct zab_input in = {.type = ZAB_IN_SNAP_SENT, .peer = to, .zxid = zxid};
 
-    assert(cluster_applied(c, from) == zxid);
+    push_message(c, from, to, &packet);
+    packet.type = ZAB_SNAP_DATA;
+    packet.body = buf_copy("snap", 4);
     push_message(c, from, to, &packet);
     buf_unref(packet.body);
     packet.type = ZAB_SNAP_END;
     packet.body = NULL;
     push_message(c, from, to, &packet);
+    step(c, from, &in);
+}
+
+/* What the disk still has; at most two at a time, so that more than one turn is needed. */
+static void read_log(struct cluster *c, uint64_t sid, const struct zab_output *o)
+{
+    struct cluster_node *node = cluster_node(c, sid);
+    struct zab_input in = {.type = ZAB_IN_LOG_READ, .peer = o->peer, .read = o->read};
+    size_t i;
+
+    for (i = 0; i < node->n_log && node->log[i].zxid_prev != o->zxid; i++) {
+    }
+    if (i < node->n_log && !c->logs_purged) {
+        in.entries = &node->log[i];
+        in.n_entries = node->n_log - i < 2 ? 1 : 2;
+    }
+    step(c, sid, &in);
 }
 
 static void carry_out(struct cluster *c, uint64_t sid, const struct zab_output *o)
@@ -272,9 +293,6 @@ static void carry_out(struct cluster *c, uint64_t sid, const struct zab_output *
         break;
     case ZAB_OUT_COMMIT:
         push_applied(node, o->entry.zxid);
-        break;
-    case ZAB_OUT_SNAP_SEND:
-        send_snapshot(c, sid, o->peer, o->zxid);
         break;
     case ZAB_OUT_ROLE:
         node->role = o->role;
@@ -295,8 +313,10 @@ static void step(struct cluster *c, uint64_t sid, struct zab_input *in)
     struct zab_outputs out = {0};
     uint64_t cut[CLUSTER_MAX];
     struct buf *requests[16];
+    struct zab_output later[CLUSTER_MAX];
     size_t n_cut = 0;
     size_t n_requests = 0;
+    size_t n_later = 0;
     size_t i;
 
     if (node->zab == NULL) {
@@ -310,6 +330,8 @@ static void step(struct cluster *c, uint64_t sid, struct zab_input *in)
             cut[n_cut++] = out.items[i].peer;
         } else if (out.items[i].type == ZAB_OUT_REQUEST) {
             requests[n_requests++] = buf_ref(out.items[i].packet.body);
+        } else if (out.items[i].type == ZAB_OUT_SNAP_SEND || out.items[i].type == ZAB_OUT_LOG_READ) {
+            later[n_later++] = out.items[i];
         }
     }
     node->deadline_ms = out.deadline_ms;
@@ -319,6 +341,13 @@ static void step(struct cluster *c, uint64_t sid, struct zab_input *in)
 
         step(c, sid, &submit);
         buf_unref(requests[i]);
+    }
+    for (i = 0; i < n_later; i++) {
+        if (later[i].type == ZAB_OUT_SNAP_SEND) {
+            send_snapshot(c, sid, later[i].peer);
+        } else {
+            read_log(c, sid, &later[i]);
+        }
     }
     for (i = 0; i < n_cut; i++) {
         link_down(c, sid, cut[i]);

@@ -54,6 +54,7 @@ struct cluster {
     size_t n_observers; /* the last ones */
     size_t n_unlisted;  /* of these the last ones: no configuration lists them, and they have no list */
     size_t window_bytes;
+    bool logs_purged; /* the disks' logs can't be read: what the window lacks takes a snapshot */
     uint64_t now_ms;
     struct cluster_node nodes[CLUSTER_MAX]; /* sid is the index plus 1 */
     bool cut[CLUSTER_MAX][CLUSTER_MAX];
