@@ -42,6 +42,7 @@ struct crash_disk {
     uint64_t ops_left;
     uint64_t syncs_left;
     unsigned torn_percent;
+    unsigned kept_percent;
     uint64_t limit; /* of the sum of sizes */
 };
 
@@ -467,6 +468,7 @@ struct disk *crash_disk_new(uint64_t seed)
     cd->ops_left = CRASH_DISK_NEVER;
     cd->syncs_left = CRASH_DISK_NEVER;
     cd->torn_percent = 50;
+    cd->kept_percent = CRASH_DISK_RANDOM;
     cd->limit = CRASH_DISK_UNLIMITED;
     return &cd->base;
 }
@@ -511,10 +513,10 @@ void crash_disk_restart(struct disk *d)
 
     crash_disk_crash(d);
     for (in = cd->inodes; in != NULL; in = in->next) {
-        crash_inode_keep_some(in, &cd->random, cd->torn_percent);
+        crash_inode_keep_some(in, &cd->random, cd->torn_percent, cd->kept_percent);
         crash_inode_forget(in);
     }
-    dir_settle(cd, (unsigned)(crash_random(&cd->random) % 5) * 25);
+    dir_settle(cd, cd->kept_percent <= 100 ? cd->kept_percent : (unsigned)(crash_random(&cd->random) % 5) * 25);
     dir_clear(&cd->seen);
     for (e = cd->durable; e != NULL; e = e->next) {
         dir_set(&cd->seen, e->name, e->inode);
@@ -531,6 +533,11 @@ void crash_disk_set_torn(struct disk *d, unsigned percent)
 {
     assert(percent <= 100);
     crash_of(d)->torn_percent = percent;
+}
+
+void crash_disk_set_kept(struct disk *d, unsigned percent)
+{
+    crash_of(d)->kept_percent = percent;
 }
 
 void crash_disk_fail_sync_after(struct disk *d, uint64_t n_syncs)

@@ -43,6 +43,10 @@ uint64_t crash_disk_ops(const struct disk *d);
  * Default 50. */
 void crash_disk_set_torn(struct disk *d, unsigned percent);
 
+/* A crash keeps what was pending with this chance, in percent; CRASH_DISK_RANDOM, the default: drawn for each crash. */
+#define CRASH_DISK_RANDOM 101
+void crash_disk_set_kept(struct disk *d, unsigned percent);
+
 /* The sync or sync_dir after the next `n_syncs` ones fails once with -EIO. As on Linux, what was pending then is partly
  * lost although it can still be read, and the syncs after it succeed again. CRASH_DISK_NEVER takes it back. */
 void crash_disk_fail_sync_after(struct disk *d, uint64_t n_syncs);

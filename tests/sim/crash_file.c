@@ -164,9 +164,10 @@ static void tear(uint64_t *random, struct crash_inode *in, const struct crash_pe
 }
 
 /* How much survives differs from file to file and crash to crash, so that seeds also visit "all" and "nothing". */
-static void keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent, bool keep_sizes)
+static void keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent, unsigned kept_percent,
+                      bool keep_sizes)
 {
-    unsigned keep_percent = (unsigned)(crash_random(random) % 5) * 25;
+    unsigned keep_percent = kept_percent <= 100 ? kept_percent : (unsigned)(crash_random(random) % 5) * 25;
     const struct crash_pending *p;
 
     for (p = in->head; p != NULL; p = p->next) {
@@ -183,14 +184,14 @@ static void keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_pe
     inode_drop_pending(in);
 }
 
-void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent)
+void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent, unsigned kept_percent)
 {
-    keep_some(in, random, torn_percent, false);
+    keep_some(in, random, torn_percent, kept_percent, false);
 }
 
 void crash_inode_fail_sync(struct crash_inode *in, uint64_t *random, unsigned torn_percent)
 {
-    keep_some(in, random, torn_percent, true);
+    keep_some(in, random, torn_percent, CRASH_DISK_RANDOM, true);
 }
 
 void crash_inode_write(struct crash_inode *in, uint64_t offset, const void *bytes, size_t len)

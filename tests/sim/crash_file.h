@@ -52,7 +52,7 @@ void crash_inode_truncate(struct crash_inode *in, uint64_t size);
 
 /* All that is pending becomes durable; or some of it, as the generator decides, and the rest is lost. */
 void crash_inode_keep_all(struct crash_inode *in);
-void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent);
+void crash_inode_keep_some(struct crash_inode *in, uint64_t *random, unsigned torn_percent, unsigned kept_percent);
 
 /* The same for a sync that fails: sizes are kept by the file system's journal, contents are not. */
 void crash_inode_fail_sync(struct crash_inode *in, uint64_t *random, unsigned torn_percent);

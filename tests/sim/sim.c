@@ -62,6 +62,11 @@ bool sim_chance(struct sim *s, unsigned percent)
     return sim_below(s, 100) < percent;
 }
 
+uint64_t sim_jitter(struct sim *s, uint64_t n)
+{
+    return s->script != NULL ? n / 2 : sim_below(s, n);
+}
+
 /* ---- trace and failure ---- */
 
 void sim_mix(struct sim *s, uint64_t value)
@@ -88,9 +93,14 @@ void sim_trace(struct sim *s, const char *format, ...)
 
 void sim_fail(struct sim *s, const char *format, ...)
 {
+    char where[256] = "";
     va_list args;
 
     fflush(stdout);
+    if (s->script != NULL) {
+        sim_script_where(s->script, where, sizeof(where));
+        fprintf(stderr, "%s, ", where);
+    }
     fprintf(stderr, "seed %" PRIu64 ", at %" PRIu64 ".%03" PRIu64 " ms, event %" PRIu64 ": ", s->seed, s->now_us / 1000,
             s->now_us % 1000, s->stats.events);
     va_start(args, format);
@@ -159,13 +169,16 @@ static struct sim_event heap_pop(struct sim *s)
 
 /* ---- phases ---- */
 
-static bool all_agree(const struct sim *s)
+bool sim_all_agree(const struct sim *s, unsigned peers)
 {
     struct replica_status st;
     uint64_t last = sim_check_last(s);
     unsigned i;
 
     for (i = 0; i < s->n_peers; i++) {
+        if ((peers & (1u << i)) == 0) {
+            continue;
+        }
         if (s->peers[i].replica == NULL || s->peers[i].stopping || s->peers[i].ending) {
             return false;
         }
@@ -177,7 +190,7 @@ static bool all_agree(const struct sim *s)
     return true;
 }
 
-static void describe_peers(const struct sim *s, char *text, size_t size)
+void sim_describe_peers(const struct sim *s, char *text, size_t size)
 {
     struct replica_status st;
     size_t used = 0;
@@ -204,7 +217,7 @@ static void no_progress(struct sim *s, const char *what)
     char peers[1024];
     char clients[1024];
 
-    describe_peers(s, peers, sizeof(peers));
+    sim_describe_peers(s, peers, sizeof(peers));
     sim_clients_describe(s, clients, sizeof(clients));
     sim_fail(s, "no progress: %s; peers:%s; clients:%s", what, peers, clients);
 }
@@ -268,7 +281,7 @@ static void look_how_far(struct sim *s)
         return;
     case SIM_PHASE_DRAIN:
     case SIM_PHASE_POWER:
-        if (sim_clients_idle(s) && all_agree(s)) {
+        if (sim_clients_idle(s) && sim_all_agree(s, (1u << s->n_peers) - 1)) {
             drained(s);
         } else if (late) {
             no_progress(s, "nothing fails any more, and calls are outstanding or peers differ");
@@ -291,8 +304,10 @@ static void dispatch(struct sim *s, const struct sim_event *e)
         sim_fault_heal(s, e);
         return;
     case SIM_EV_PHASE:
-        look_how_far(s);
-        sim_push(s, PHASE_US, *e);
+        if (s->script == NULL) {
+            look_how_far(s);
+            sim_push(s, PHASE_US, *e);
+        }
         return;
     case SIM_EV_CLIENT:
     case SIM_EV_CANCEL:
@@ -332,7 +347,7 @@ static bool is_paused(struct sim *s, const struct sim_event *e)
     return true;
 }
 
-static void step(struct sim *s)
+void sim_step(struct sim *s)
 {
     struct sim_event e;
 
@@ -356,9 +371,6 @@ static void boot_all(struct sim *s)
     unsigned i;
 
     for (i = 0; i < s->n_peers; i++) {
-        sim_peer_init(s, i);
-    }
-    for (i = 0; i < s->n_peers; i++) {
         sim_push(s, sim_between(s, 0, 300) * SIM_MS, (struct sim_event){.kind = SIM_EV_BOOT, .peer = i});
     }
 }
@@ -376,7 +388,7 @@ static void release_all(struct sim *s)
     free(s->heap);
 }
 
-void sim_run(const struct sim_options *options, struct sim_stats *ret_stats, uint64_t *ret_trace_hash)
+struct sim *sim_new(const struct sim_options *options)
 {
     struct sim *s = sim_alloc(sizeof(*s));
 
@@ -386,19 +398,35 @@ void sim_run(const struct sim_options *options, struct sim_stats *ret_stats, uin
     s->outcomes_only = options->outcomes_only;
     s->ops_min = options->ops;
     s->faults_min = options->faults;
+    return s;
+}
+
+void sim_free(struct sim *s)
+{
+    release_all(s);
+    free(s);
+}
+
+void sim_run(const struct sim_options *options, struct sim_stats *ret_stats, uint64_t *ret_trace_hash)
+{
+    struct sim *s = sim_new(options);
+    unsigned i;
+
     sim_config_draw(s);
     sim_check_init(s);
+    for (i = 0; i < s->n_peers; i++) {
+        sim_peer_init(s, i);
+    }
     boot_all(s);
     sim_clients_init(s);
     sim_push(s, PHASE_US, (struct sim_event){.kind = SIM_EV_PHASE});
     sim_fault_next(s);
     enter_phase(s, SIM_PHASE_FAULTS, FAULTS_US_MAX);
     while (s->phase != SIM_PHASE_DONE) {
-        step(s);
+        sim_step(s);
     }
     s->stats.simulated_us = s->now_us;
-    release_all(s);
     *ret_stats = s->stats;
     *ret_trace_hash = s->trace_hash;
-    free(s);
+    sim_free(s);
 }

@@ -13,6 +13,8 @@
  *   sim_verify.c  what must be in the tree in the end
  *   sim_check.c   the invariants, checked with every transaction applied and after every event
  *   sim_durable.c the invariants of what is on disk
+ *   sim_script.c  scenarios in plain text: the same ensemble, where a file says what happens
+ *   sim_cover.c   counts what a run has exercised
  *   sim_main.c    the command line, many seeds in parallel
  */
 #ifndef TESTS_SIM_SIM_H
@@ -29,6 +31,7 @@
 
 struct sim;
 struct sim_client;
+struct sim_script;
 
 enum sim_event_kind {
     SIM_EV_BOOT,      /* `peer` starts */
@@ -87,6 +90,7 @@ struct sim_config {
 
 struct sim_message {
     struct sim_message *next;
+    enum zab_packet_type type;
     unsigned to;
     uint64_t conn;
     uint64_t at_us;
@@ -118,20 +122,25 @@ struct sim_peer {
     struct replica_listener listener;
     uint64_t incarnation;
     uint64_t booted_us;
-    bool ending;   /* it called fatal() */
-    bool stopping; /* replica_stop() is under way */
-    bool excused;  /* a disk fault was put in: it may end by itself */
-    bool wiped;    /* and not synchronized since */
-    char fatal[256];
+    bool ending;     /* it called fatal() */
+    bool stopping;   /* replica_stop() is under way */
+    bool excused;    /* a disk fault was put in: it may end by itself */
+    bool wiped;      /* and not synchronized since */
+    bool alone;      /* its configuration lists nobody else */
+    bool rotten;     /* its memory was changed on purpose: what it shows is not looked at */
+    char fatal[512]; /* why it ended by itself or did not start, the last time */
 
     uint64_t timer_gen;
     bool flush_wanted;
     struct replica_job *job;
+    bool disk_held;                           /* its disk does nothing */
+    bool job_waits;                           /* and `job` waits for it */
     struct state *snap;                       /* the snapshot child's copy of the state */
     struct sim_stream streams[SIM_PEERS_MAX]; /* to each of the others */
     struct sim_queue outbox;
 
     uint64_t clock_base_ms;
+    int32_t drift_ppm; /* its monotonic clock runs faster by this */
     int64_t wall_skew_ns;
     uint64_t paused_until_us;
     uint64_t slow_until_us;
@@ -174,6 +183,34 @@ enum sim_phase {
     SIM_PHASE_DONE,
 };
 
+/* What a run is looked at for: that each of these has happened. */
+#define SIM_LESSONS    15
+#define SIM_FAULTS_MAX 40
+enum sim_branch {
+    SIM_BRANCH_DUPLICATE,   /* a request sent again is answered from the record */
+    SIM_BRANCH_EROFS,       /* no quorum for timeo, and the request never reached a leader */
+    SIM_BRANCH_ETIMEDOUT,   /* and it may have */
+    SIM_BRANCH_BARRIER_EIO, /* and it was a barrier */
+    SIM_BRANCH_LOST,        /* a client's peer died under its call */
+    SIM_BRANCH_SNAPSHOT,    /* a snapshot file was written */
+    SIM_BRANCH_TRUNCATE,    /* a log was cut */
+    SIM_BRANCH_RESET,       /* a log was replaced by the leader's snapshot */
+    SIM_BRANCH_REPLAY,      /* a start applied records of the log */
+    SIM_BRANCH_TAIL,        /* a start found records that it must not show yet */
+    SIM_BRANCH_UNREADABLE,  /* a restarted peer showed nothing for a while */
+    SIM_BRANCH_ENDED,       /* a peer ended by itself, as its disk failed */
+    SIM_BRANCH_DISCONNECT,  /* a peer closed a connection */
+    SIM_BRANCH_RESYNC,      /* a wiped member was synchronized */
+    SIM_BRANCH_COUNT
+};
+
+#define SIM_COVER_PACKET 0
+#define SIM_COVER_LESSON (SIM_COVER_PACKET + ZAB_PACKET_TYPE_COUNT)
+#define SIM_COVER_FAULT  (SIM_COVER_LESSON + SIM_LESSONS + 1)
+#define SIM_COVER_OP     (SIM_COVER_FAULT + SIM_FAULTS_MAX)
+#define SIM_COVER_BRANCH (SIM_COVER_OP + OP_KIND_COUNT)
+#define SIM_COVER_COUNT  (SIM_COVER_BRANCH + SIM_BRANCH_COUNT)
+
 struct sim_stats {
     uint64_t events;
     uint64_t ops;
@@ -186,6 +223,7 @@ struct sim_stats {
     uint64_t diffs;
     uint64_t timeouts; /* calls that ended without an outcome */
     uint64_t simulated_us;
+    uint64_t cover[SIM_COVER_COUNT];
 };
 
 struct sim_check; /* sim_check.c */
@@ -215,6 +253,7 @@ struct sim {
     struct sim_peer peers[SIM_PEERS_MAX];
     struct sim_link links[SIM_PEERS_MAX][SIM_PEERS_MAX]; /* [lower][higher] */
     struct sim_peer *current;                            /* whose code is running */
+    struct sim_script *script;                           /* a scenario instead of random work and faults; else NULL */
     struct sim_client *clients;
     struct sim_world *world;
     struct sim_check *check;
@@ -234,10 +273,20 @@ struct sim_options {
 /* Runs a seed to its end. Does not return when an invariant is broken: says so on stderr and exits with 1. */
 void sim_run(const struct sim_options *options, struct sim_stats *ret_stats, uint64_t *ret_trace_hash);
 
+struct sim *sim_new(const struct sim_options *options);
+void sim_free(struct sim *s);
+/* Runs the next event. */
+void sim_step(struct sim *s);
+/* Has every peer in the mask `peers` a quorum, and all that is committed? */
+bool sim_all_agree(const struct sim *s, unsigned peers);
+void sim_describe_peers(const struct sim *s, char *text, size_t size);
+
 uint64_t sim_random(struct sim *s);
 uint64_t sim_below(struct sim *s, uint64_t n);                    /* 0 <= x < n */
 uint64_t sim_between(struct sim *s, uint64_t low, uint64_t high); /* both included */
 bool sim_chance(struct sim *s, unsigned percent);
+/* A small delay: below `n`, at random; in a scenario always the same. */
+uint64_t sim_jitter(struct sim *s, uint64_t n);
 
 /* Puts `e` into the queue, `delay_us` from now. */
 void sim_push(struct sim *s, uint64_t delay_us, struct sim_event e);
@@ -257,9 +306,14 @@ void sim_config_draw(struct sim *s);
 void sim_peer_init(struct sim *s, unsigned index);
 void sim_peer_release(struct sim_peer *p);
 void sim_peer_boot(struct sim_peer *p);
+#define SIM_NEVER UINT64_MAX
 /* kill -9, or with `power` the machine's: what was not synced may be lost. It starts again after `delay_us`. */
 void sim_peer_crash(struct sim_peer *p, bool power, uint64_t delay_us);
 void sim_peer_stop(struct sim_peer *p);
+/* Down, and its disk replaced by an empty one. */
+void sim_peer_wipe(struct sim_peer *p);
+/* Its disk works (again), or lets what is asked of it wait. */
+void sim_peer_hold_disk(struct sim_peer *p, bool hold);
 void sim_peer_on_event(struct sim_peer *p, const struct sim_event *e);
 /* After every step of the peer: ends it if it failed or its disk died, checks it otherwise. */
 void sim_peer_after_step(struct sim_peer *p);
@@ -278,6 +332,10 @@ void sim_net_stall(struct sim *s, unsigned from, unsigned to, int delta);
 void sim_net_unstall_all(struct sim *s);
 void sim_net_on_event(struct sim *s, const struct sim_event *e);
 void sim_net_release(struct sim *s);
+/* The connection breaks, and nothing that `from` has sent arrives any more. */
+void sim_net_lose(struct sim *s, unsigned from, unsigned to);
+/* The connection is gone, `a` knows, and `b` does not learn of it. */
+void sim_net_half_open(struct sim *s, unsigned a, unsigned b);
 
 /* ---- sim_fault.c ---- */
 
@@ -285,6 +343,30 @@ void sim_fault_next(struct sim *s);
 void sim_fault_on_event(struct sim *s);
 void sim_fault_heal(struct sim *s, const struct sim_event *e);
 void sim_fault_heal_all(struct sim *s);
+
+/* The name of a kind of fault; NULL from their number on. */
+const char *sim_fault_name(unsigned kind);
+
+/* ---- sim_cover.c ---- */
+
+void sim_cover(struct sim *s, unsigned point);
+void sim_cover_branch(struct sim *s, enum sim_branch branch);
+void sim_cover_lesson(struct sim_stats *stats, unsigned lesson); /* 0: none */
+void sim_stats_add(struct sim_stats *to, const struct sim_stats *from);
+/* Prints the counts; returns how many of what should have happened has not, and names it. */
+unsigned sim_cover_print(const struct sim_stats *stats);
+
+/* ---- sim_script.c ---- */
+
+/* Runs a scenario to its end, once for each value of its sweep; ends as sim_run() does. */
+void sim_script_run(const char *path, const struct sim_options *options, struct sim_stats *ret_stats);
+/* Where it is, for what sim_fail() says. */
+void sim_script_where(const struct sim_script *script, char *text, size_t size);
+void sim_script_on_send(struct sim *s, unsigned from, unsigned to, enum zab_packet_type type);
+/* False: a step of the scenario keeps the packet from being delivered now. */
+bool sim_script_may_deliver(struct sim *s, unsigned from, unsigned to, enum zab_packet_type type);
+/* Its peer is gone: whatever was outstanding has no answer. */
+void sim_script_lost(struct sim_peer *p);
 
 /* ---- sim_client.c ---- */
 

@@ -209,6 +209,7 @@ static void check_duplicate(struct sim *s, const struct sim_record *first, const
     bool refused = record->err == EIO && record->decided == record->zxid;
     bool same = record->err == first->err && record->decided == first->decided && record->ino == first->ino;
 
+    sim_cover_branch(s, SIM_BRANCH_DUPLICATE);
     if (!same && !refused) {
         sim_fail(s, "0x%" PRIx64 " repeats 0x%" PRIx64 " and has another outcome: errno %d, not %d", record->zxid,
                  first->zxid, record->err, first->err);
@@ -283,7 +284,7 @@ static void check_committed(struct sim_peer *p, uint64_t zxid)
             have++;
         }
     }
-    if (have < s->config.n_participants / 2 + 1 && !s->outcomes_only) {
+    if (have < (p->alone ? 1 : s->config.n_participants / 2 + 1) && !s->outcomes_only) {
         sim_fail(s, "server %" PRIu64 " applies 0x%" PRIx64 ", which only %u of %u have on disk", p->sid, zxid, have,
                  s->config.n_participants);
     }
@@ -360,6 +361,9 @@ void __wrap_state_apply(struct state *st, uint64_t zxid, const struct txn *txn, 
 
     assert(s != NULL && s->current != NULL);
     __real_state_apply(st, zxid, txn, ret_outcome);
+    if (s->current->rotten) {
+        return;
+    }
     record = (struct sim_record){
         .zxid = zxid,
         .txn_hash = txn_hash(txn),
@@ -371,7 +375,11 @@ void __wrap_state_apply(struct state *st, uint64_t zxid, const struct txn *txn, 
     };
     sim_mix(s, zxid);
     sim_mix(s, record.digest);
+    if (s->current->replica == NULL) {
+        sim_cover_branch(s, SIM_BRANCH_REPLAY);
+    }
     if (zxid > sim_check_last(s)) {
+        sim_cover(s, SIM_COVER_OP + txn->request.op.kind);
         check_once(s, &txn->request, &record);
         add_record(s->current, &record, before);
     } else {
@@ -417,6 +425,9 @@ static void check_shown(struct sim_peer *p, const struct replica_status *st)
         sim_fail(s, "server %" PRIu64 " has another digest at 0x%" PRIx64, p->sid, st->zxid);
     }
     p->zxid_shown = st->zxid;
+    if (!st->readable && st->zxid != 0) {
+        sim_cover_branch(s, SIM_BRANCH_UNREADABLE);
+    }
     /* For `timeo` after its start a peer shows nothing older than what it has shown before. */
     if (st->readable && st->zxid < p->zxid_shown_ever &&
         s->now_us - p->booted_us + SIM_MS < s->config.timeo_ms * SIM_MS) {
@@ -432,7 +443,7 @@ void sim_check_peer(struct sim_peer *p)
 {
     struct replica_status st;
 
-    if (p->replica == NULL) {
+    if (p->replica == NULL || p->rotten) {
         return;
     }
     replica_status(p->replica, &st);
@@ -441,6 +452,9 @@ void sim_check_peer(struct sim_peer *p)
         check_leader(p, &st);
     }
     if (st.quorum && st.zxid > 0) {
+        if (p->wiped) {
+            sim_cover_branch(p->sim, SIM_BRANCH_RESYNC);
+        }
         p->wiped = false;
     }
 }

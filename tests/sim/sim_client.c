@@ -447,6 +447,11 @@ static void on_undecided(struct sim_client *c, int err)
     bool bounded = c->call.patience == REPLICA_BOUNDED;
     bool stopping = peer_of(c)->stopping;
 
+    if (err == EROFS || err == ETIMEDOUT) {
+        sim_cover_branch(c->sim, err == EROFS ? SIM_BRANCH_EROFS : SIM_BRANCH_ETIMEDOUT);
+    } else if (err == EIO && c->call.patience == REPLICA_BARRIER && !stopping) {
+        sim_cover_branch(c->sim, SIM_BRANCH_BARRIER_EIO);
+    }
     if (err == EROFS && bounded) {
         c->sim->stats.timeouts++;
         took_no_effect(c, &c->asked);
@@ -489,6 +494,7 @@ void sim_clients_lost(struct sim_peer *p)
             continue;
         }
         become_unknown(c);
+        sim_cover_branch(s, SIM_BRANCH_LOST);
         c->outstanding = false;
         c->call_gen++;
         act_later(c, sim_between(s, 10, 60) * SIM_MS);

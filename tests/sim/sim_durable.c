@@ -55,6 +55,7 @@ int __wrap_txnlog_truncate(struct txnlog *log, uint64_t zxid, struct error *err)
     if (p->zxid_durable > zxid) {
         set_durable(p, zxid);
     }
+    sim_cover_branch(p->sim, SIM_BRANCH_TRUNCATE);
     return __real_txnlog_truncate(log, zxid, err);
 }
 
@@ -69,6 +70,7 @@ int __wrap_txnlog_reset(struct txnlog *log, uint64_t zxid, struct error *err)
     rv = __real_txnlog_reset(log, zxid, err);
     if (rv == 0) {
         set_durable(p, zxid);
+        sim_cover_branch(p->sim, SIM_BRANCH_RESET);
     }
     return rv;
 }
@@ -103,6 +105,9 @@ void sim_check_booted(struct sim_peer *p)
     }
     set_durable(p, st.zxid_logged);
     p->zxid_shown = 0;
+    if (st.zxid_logged > st.zxid) {
+        sim_cover_branch(p->sim, SIM_BRANCH_TAIL);
+    }
     sim_check_peer(p);
 }
 

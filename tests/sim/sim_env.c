@@ -19,11 +19,19 @@ static uint64_t restart_delay_us(struct sim *s)
 
 /* ---- struct replica_env ---- */
 
+/* What its clock has counted since the beginning. */
+static uint64_t local_us(const struct sim_peer *p)
+{
+    int64_t now_us = (int64_t)p->sim->now_us;
+
+    return (uint64_t)(now_us + now_us / 1000 * p->drift_ppm / 1000);
+}
+
 static uint64_t env_now_ms(void *arg)
 {
     const struct sim_peer *p = arg;
 
-    return p->clock_base_ms + p->sim->now_us / 1000;
+    return p->clock_base_ms + local_us(p) / 1000;
 }
 
 static int64_t env_wall_ns(void *arg)
@@ -55,9 +63,10 @@ static void env_timer(void *arg, uint64_t deadline_ms)
         return;
     }
     if (deadline_ms > now_ms) {
-        delay_us = (deadline_ms - now_ms) * 1000 - p->sim->now_us % 1000;
+        delay_us = (deadline_ms - now_ms) * 1000 - local_us(p) % 1000;
+        delay_us = (uint64_t)((int64_t)delay_us * 1000000 / (1000000 + p->drift_ppm));
     }
-    sim_push(p->sim, delay_us + sim_below(p->sim, 1000),
+    sim_push(p->sim, delay_us + sim_jitter(p->sim, 1000),
              (struct sim_event){.kind = SIM_EV_TIMER, .peer = p->index, .gen = p->timer_gen});
 }
 
@@ -65,10 +74,10 @@ static void env_timer(void *arg, uint64_t deadline_ms)
 static uint64_t disk_delay_us(struct sim_peer *p)
 {
     struct sim *s = p->sim;
-    uint64_t us = sim_between(s, s->config.disk_us / 10, s->config.disk_us);
+    uint64_t us = s->config.disk_us;
 
-    if (sim_chance(s, 2)) {
-        us *= 10;
+    if (s->script == NULL) {
+        us = sim_between(s, us / 10, us) * (sim_chance(s, 2) ? 10 : 1);
     }
     if (p->slow_until_us > s->now_us) {
         us += sim_between(s, p->slow_us / 4, p->slow_us);
@@ -92,7 +101,7 @@ static void env_want_flush(void *arg)
 
     if (!p->flush_wanted) {
         p->flush_wanted = true;
-        sim_push(p->sim, sim_below(p->sim, 200),
+        sim_push(p->sim, sim_jitter(p->sim, 200),
                  (struct sim_event){.kind = SIM_EV_FLUSH, .peer = p->index, .gen = p->incarnation});
     }
 }
@@ -111,6 +120,7 @@ static void env_disconnect(void *arg, uint64_t sid, const char *reason)
 {
     struct sim_peer *p = arg;
 
+    sim_cover_branch(p->sim, SIM_BRANCH_DISCONNECT);
     sim_trace(p->sim, "p%" PRIu64 " disconnects %" PRIu64 ": %s", p->sid, sid, reason);
     sim_net_disconnect(p, sid);
 }
@@ -171,7 +181,7 @@ static int env_stream_open(void *arg, uint64_t sid, const struct state *state)
     struct sim_stream *st = &p->streams[sid - 1];
 
     assert(st->bytes == NULL);
-    if (p->sim->phase == SIM_PHASE_FAULTS && sim_chance(p->sim, 5)) {
+    if (p->sim->script == NULL && p->sim->phase == SIM_PHASE_FAULTS && sim_chance(p->sim, 5)) {
         return -EAGAIN; /* as when a process can't be made */
     }
     return snapshot_write(state, stream_sink, st);
@@ -183,7 +193,7 @@ static void env_stream_pull(void *arg, uint64_t sid)
     struct sim_stream *st = &p->streams[sid - 1];
 
     assert(st->bytes != NULL);
-    sim_push(p->sim, sim_below(p->sim, 2000),
+    sim_push(p->sim, sim_jitter(p->sim, 2000),
              (struct sim_event){.kind = SIM_EV_PIECE, .peer = p->index, .other = (unsigned)sid - 1, .gen = st->gen});
 }
 
@@ -198,11 +208,11 @@ static void on_piece(struct sim_peer *p, const struct sim_event *e)
     if (st->bytes == NULL || st->gen != e->gen) {
         return;
     }
-    if (s->phase == SIM_PHASE_FAULTS && sim_chance(s, 1)) {
+    if (s->script == NULL && s->phase == SIM_PHASE_FAULTS && sim_chance(s, 1)) {
         replica_on_piece(p->replica, e->other + 1, NULL, 0, -EINTR);
         return;
     }
-    len = sim_chance(s, 50) ? st->len / 3 + 1 : sim_between(s, 1, 2000);
+    len = s->script != NULL || sim_chance(s, 50) ? st->len / 3 + 1 : sim_between(s, 1, 2000);
     len = len < st->len - at ? len : st->len - at;
     len = len < REPLICA_PIECE_MAX ? len : REPLICA_PIECE_MAX;
     st->pos += len;
@@ -268,6 +278,7 @@ static void forget_process(struct sim_peer *p)
 {
     if (p->replica != NULL) {
         sim_clients_lost(p);
+        sim_script_lost(p);
         replica_free(p->replica);
     }
     p->replica = NULL;
@@ -275,6 +286,7 @@ static void forget_process(struct sim_peer *p)
     p->timer_gen++;
     p->flush_wanted = false;
     p->job = NULL; /* freed with the replica */
+    p->job_waits = false;
     p->ending = false;
     p->stopping = false;
     p->paused_until_us = 0;
@@ -299,10 +311,11 @@ static struct replica_config config_of(const struct sim_peer *p)
             {
                 .sid = p->sid,
                 .observer = p->observer,
-                .servers = s->servers,
-                .n_servers = !c->unlisted  ? s->n_peers
-                             : p->observer ? 0
-                                           : c->n_participants,
+                .servers = p->alone ? &s->servers[p->index] : s->servers,
+                .n_servers = p->alone       ? 1
+                             : !c->unlisted ? s->n_peers
+                             : p->observer  ? 0
+                                            : c->n_participants,
                 .tick_ms = c->tick_ms,
                 .init_limit = 10,
                 .sync_limit = 5,
@@ -331,13 +344,15 @@ void sim_peer_boot(struct sim_peer *p)
     p->incarnation++;
     p->clock_base_ms = sim_below(s, 1000000);
     p->booted_us = s->now_us;
-    if (s->phase == SIM_PHASE_FAULTS && sim_chance(s, 3)) {
+    p->fatal[0] = '\0';
+    if (s->script == NULL && s->phase == SIM_PHASE_FAULTS && sim_chance(s, 3)) {
         crash_disk_crash_after(p->disk, sim_below(s, 10)); /* again, while it recovers or soon after */
     }
     rv = replica_new(&config, &p->env, p->disk, &p->replica, &err);
     if (rv != 0) {
         p->replica = NULL;
-        if (!crash_disk_is_dead(p->disk) && !p->excused) {
+        (void)snprintf(p->fatal, sizeof(p->fatal), "%s", err.text);
+        if (!crash_disk_is_dead(p->disk) && !p->excused && s->script == NULL) {
             sim_fail(s, "server %" PRIu64 " does not start: %s (%s)", p->sid, err.text, strerror(-rv));
         }
         sim_trace(s, "p%" PRIu64 " does not start: %s", p->sid, err.text);
@@ -359,7 +374,7 @@ void sim_peer_crash(struct sim_peer *p, bool power, uint64_t delay_us)
 
     sim_trace(s, "p%" PRIu64 " %s", p->sid, power ? "loses power" : "is killed");
     forget_process(p);
-    sim_net_crash(p, power && sim_chance(s, 50) ? 3 * SIM_S : 5 * SIM_MS);
+    sim_net_crash(p, s->script == NULL && power && sim_chance(s, 50) ? 3 * SIM_S : 5 * SIM_MS);
     if (power) {
         crash_disk_crash_after(p->disk, CRASH_DISK_NEVER);
         crash_disk_fail_sync_after(p->disk, CRASH_DISK_NEVER);
@@ -368,7 +383,19 @@ void sim_peer_crash(struct sim_peer *p, bool power, uint64_t delay_us)
         p->excused = false;
     }
     s->stats.crashes += was_up ? 1 : 0;
+    if (delay_us == SIM_NEVER || s->script != NULL) {
+        return; /* a scenario says when */
+    }
     sim_push(s, delay_us, (struct sim_event){.kind = SIM_EV_BOOT, .peer = p->index, .gen = p->incarnation});
+}
+
+void sim_peer_wipe(struct sim_peer *p)
+{
+    sim_peer_crash(p, true, SIM_NEVER);
+    crash_disk_free(p->disk);
+    p->disk = crash_disk_new(sim_random(p->sim));
+    sim_check_wiped(p);
+    sim_trace(p->sim, "p%" PRIu64 " is wiped", p->sid);
 }
 
 static void stopped_cb(void *arg)
@@ -395,9 +422,22 @@ void sim_peer_stop(struct sim_peer *p)
 static void on_job_run(struct sim_peer *p)
 {
     assert(p->job != NULL);
+    if (p->disk_held) {
+        p->job_waits = true;
+        return;
+    }
     p->job->run(p->job);
-    sim_push(p->sim, sim_below(p->sim, 300),
+    sim_push(p->sim, sim_jitter(p->sim, 300),
              (struct sim_event){.kind = SIM_EV_JOB_DONE, .peer = p->index, .gen = p->incarnation});
+}
+
+void sim_peer_hold_disk(struct sim_peer *p, bool hold)
+{
+    p->disk_held = hold;
+    if (!hold && p->job_waits) {
+        p->job_waits = false;
+        sim_push(p->sim, 0, (struct sim_event){.kind = SIM_EV_JOB_RUN, .peer = p->index, .gen = p->incarnation});
+    }
 }
 
 static void on_job_done(struct sim_peer *p)
@@ -416,10 +456,13 @@ static void on_snap_save(struct sim_peer *p)
 
     assert(p->snap != NULL);
     rv = snapshot_save(p->disk, p->snap, &err);
+    if (rv == 0) {
+        sim_cover_branch(p->sim, SIM_BRANCH_SNAPSHOT);
+    }
     state_free(p->snap);
     p->snap = NULL;
     sim_push(
-        p->sim, sim_below(p->sim, 2000),
+        p->sim, sim_jitter(p->sim, 2000),
         (struct sim_event){.kind = SIM_EV_SNAP_DONE, .peer = p->index, .gen = p->incarnation, .arg = (uint64_t)-rv});
 }
 
@@ -475,11 +518,12 @@ void sim_peer_on_event(struct sim_peer *p, const struct sim_event *e)
 /* After a failed sync nobody knows what is on the disk and what only seems to be: such a machine starts anew. */
 static void end_of_itself(struct sim_peer *p)
 {
-    if (!p->excused) {
+    if (!p->excused && p->sim->script == NULL) {
         sim_fail(p->sim, "server %" PRIu64 " ends by itself: %s", p->sid, p->fatal);
     }
+    sim_cover_branch(p->sim, SIM_BRANCH_ENDED);
     sim_trace(p->sim, "p%" PRIu64 " ends by itself: %s", p->sid, p->fatal);
-    sim_peer_crash(p, true, restart_delay_us(p->sim));
+    sim_peer_crash(p, p->sim->script == NULL, restart_delay_us(p->sim));
 }
 
 void sim_peer_after_step(struct sim_peer *p)

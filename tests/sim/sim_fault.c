@@ -60,6 +60,13 @@ static const struct fault faults[FAULT_KIND_COUNT] = {
     [FAULT_WIPE] = {"wipe", 4},
 };
 
+_Static_assert(FAULT_KIND_COUNT < SIM_FAULTS_MAX, "each kind has its counter");
+
+const char *sim_fault_name(unsigned kind)
+{
+    return kind < FAULT_KIND_COUNT ? faults[kind].name : NULL;
+}
+
 /* What a heal mends. */
 enum heal_kind {
     HEAL_STALLS, /* `arg` is a matrix of bits: 8 * from + to */
@@ -247,11 +254,8 @@ static void wipe(struct sim *s)
     if (ready < s->config.n_participants / 2 + 1) {
         return;
     }
-    sim_peer_crash(p, true, away_us(s));
-    crash_disk_free(p->disk);
-    p->disk = crash_disk_new(sim_random(s));
-    sim_check_wiped(p);
-    sim_trace(s, "p%" PRIu64 " is wiped", p->sid);
+    sim_peer_wipe(p);
+    sim_push(s, away_us(s), (struct sim_event){.kind = SIM_EV_BOOT, .peer = p->index, .gen = p->incarnation});
 }
 
 static void crash_in_job(struct sim_peer *p)
@@ -394,6 +398,7 @@ void sim_fault_on_event(struct sim *s)
     kind = draw_kind(s);
     sim_trace(s, "FAULT %s", faults[kind].name);
     inject_machine(s, kind);
+    sim_cover(s, SIM_COVER_FAULT + kind);
     s->stats.faults++;
     sim_fault_next(s);
 }

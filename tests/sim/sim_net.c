@@ -14,6 +14,8 @@
 
 #define REDIAL_US_MIN (10 * SIM_MS)
 #define REDIAL_US_MAX (120 * SIM_MS)
+/* One way, in a scenario. */
+#define SCRIPT_NET_US 500
 
 /* ---- who is who ---- */
 
@@ -46,8 +48,12 @@ static unsigned dialer_of(const struct sim *s, unsigned a, unsigned b)
 
 static uint64_t delay_us(struct sim *s)
 {
-    uint64_t us = sim_between(s, s->config.net_us / 4, s->config.net_us);
+    uint64_t us;
 
+    if (s->script != NULL) {
+        return SCRIPT_NET_US;
+    }
+    us = sim_between(s, s->config.net_us / 4, s->config.net_us);
     return sim_chance(s, 1) ? us * 20 : us;
 }
 
@@ -108,7 +114,11 @@ void sim_net_send(struct sim_peer *from, uint64_t sid, const struct zab_packet *
         sim_fail(s, "server %" PRIu64 " sends to server %" PRIu64, from->sid, sid);
     }
     count_packet(s, packet);
+    if (s->script != NULL) {
+        sim_script_on_send(s, from->index, (unsigned)sid - 1, packet->type);
+    }
     m = sim_alloc(sizeof(*m));
+    m->type = packet->type;
     m->to = (unsigned)sid - 1;
     m->frame = packet_encode(packet, replica_ensemble(from->replica));
     queue_push(&from->outbox, m);
@@ -161,6 +171,7 @@ static void receive(struct sim_peer *to, const struct sim_peer *from, const stru
         sim_fail(s, "server %" PRIu64 " can't read a frame of server %" PRIu64, to->sid, from->sid);
     }
     sim_mix(s, XXH3_64bits(m->frame->bytes, m->frame->len));
+    sim_cover(s, SIM_COVER_PACKET + packet.type);
     sim_trace(s, "p%" PRIu64 " <- p%" PRIu64 " %s epoch %u zxid 0x%" PRIx64, to->sid, from->sid,
               zab_packet_name(packet.type), packet.epoch, packet.zxid);
     replica_on_packet(to->replica, from->sid, &packet);
@@ -180,6 +191,9 @@ static void on_deliver(struct sim *s, unsigned to, unsigned from)
     if (!end->up && m->conn == link_of(s, to, from)->conn_live) {
         /* The greeting before it was held up. */
         sim_push(s, 5 * SIM_MS, (struct sim_event){.kind = SIM_EV_DELIVER, .peer = to, .other = from});
+        return;
+    }
+    if (s->script != NULL && end->up && end->conn == m->conn && !sim_script_may_deliver(s, from, to, m->type)) {
         return;
     }
     m = queue_pop(&way->queue);
@@ -204,7 +218,7 @@ static void push_dial(struct sim *s, unsigned a, unsigned b, uint64_t in_us)
 
 static void redial(struct sim *s, unsigned a, unsigned b)
 {
-    push_dial(s, a, b, sim_between(s, REDIAL_US_MIN, REDIAL_US_MAX));
+    push_dial(s, a, b, REDIAL_US_MIN + sim_jitter(s, REDIAL_US_MAX - REDIAL_US_MIN));
 }
 
 static void on_dial(struct sim *s, const struct sim_event *e)
@@ -331,8 +345,24 @@ void sim_net_break(struct sim *s, unsigned a, unsigned b, uint64_t notice_us)
         return;
     }
     link->conn_live = 0;
-    push_down(s, a, b, sim_between(s, 0, notice_us), false);
-    push_down(s, b, a, sim_between(s, 0, notice_us), false);
+    push_down(s, a, b, sim_jitter(s, notice_us + 1), false);
+    push_down(s, b, a, sim_jitter(s, notice_us + 1), false);
+}
+
+void sim_net_half_open(struct sim *s, unsigned a, unsigned b)
+{
+    struct sim_link *link = link_of(s, a, b);
+
+    if (link->conn_live != 0) {
+        link->conn_live = 0;
+        push_down(s, a, b, 0, true);
+    }
+}
+
+void sim_net_lose(struct sim *s, unsigned from, unsigned to)
+{
+    queue_clear(&way_of(s, from, to)->queue);
+    sim_net_break(s, from, to, 0);
 }
 
 void sim_net_disconnect(struct sim_peer *from, uint64_t sid)
@@ -359,7 +389,7 @@ void sim_net_boot(struct sim_peer *p)
 
     for (i = 0; i < s->n_peers; i++) {
         if (i != p->index && dialer_of(s, p->index, i) == p->index) {
-            push_dial(s, p->index, i, sim_between(s, 0, 20 * SIM_MS));
+            push_dial(s, p->index, i, sim_jitter(s, 20 * SIM_MS));
         }
     }
 }
@@ -377,7 +407,7 @@ void sim_net_crash(struct sim_peer *p, uint64_t notice_us)
         end_of(s, p->index, i)->up = false;
         queue_clear(&way_of(s, i, p->index)->queue);
         link_of(s, p->index, i)->conn_live = 0;
-        push_down(s, i, p->index, sim_between(s, 0, notice_us), false);
+        push_down(s, i, p->index, sim_jitter(s, notice_us + 1), false);
     }
 }
 
