@@ -6,6 +6,7 @@
  *   sim.c         the event queue, the clock, the phases of a run
  *   sim_config.c  what a seed decides about the ensemble
  *   sim_env.c     the world as a replica sees it (struct replica_env): boot, crash, jobs, snapshots, time
+ *   sim_stream.c  snapshots for learners, in pieces
  *   sim_net.c     connections between peers: delay, loss by breaking, stalls, dialling
  *   sim_fault.c   what goes wrong, and healing
  *   sim_client.c  clients: calls, retries, and what their outcomes must be
@@ -317,6 +318,14 @@ void sim_peer_hold_disk(struct sim_peer *p, bool hold);
 void sim_peer_on_event(struct sim_peer *p, const struct sim_event *e);
 /* After every step of the peer: ends it if it failed or its disk died, checks it otherwise. */
 void sim_peer_after_step(struct sim_peer *p);
+
+/* ---- sim_stream.c ---- */
+
+/* Of struct replica_env; `arg` is the peer. */
+int sim_stream_open(void *arg, uint64_t sid, const struct state *state);
+void sim_stream_pull(void *arg, uint64_t sid);
+void sim_stream_close(void *arg, uint64_t sid);
+void sim_stream_on_piece(struct sim_peer *p, const struct sim_event *e);
 
 /* ---- sim_net.c ---- */
 

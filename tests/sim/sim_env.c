@@ -150,75 +150,6 @@ static int env_snapshot(void *arg, const struct state *state)
     return 0;
 }
 
-/* ---- streams ---- */
-
-static int stream_sink(void *arg, const uint8_t *bytes, size_t len)
-{
-    struct sim_stream *st = arg;
-
-    if (st->cap - st->len < len) {
-        st->cap = 2 * (st->len + len);
-        st->bytes = realloc(st->bytes, st->cap);
-        assert(st->bytes != NULL);
-    }
-    memcpy(st->bytes + st->len, bytes, len);
-    st->len += len;
-    return 0;
-}
-
-static void env_stream_close(void *arg, uint64_t sid)
-{
-    struct sim_peer *p = arg;
-    struct sim_stream *st = &p->streams[sid - 1];
-
-    free(st->bytes);
-    *st = (struct sim_stream){.gen = st->gen + 1};
-}
-
-static int env_stream_open(void *arg, uint64_t sid, const struct state *state)
-{
-    struct sim_peer *p = arg;
-    struct sim_stream *st = &p->streams[sid - 1];
-
-    assert(st->bytes == NULL);
-    if (p->sim->script == NULL && p->sim->phase == SIM_PHASE_FAULTS && sim_chance(p->sim, 5)) {
-        return -EAGAIN; /* as when a process can't be made */
-    }
-    return snapshot_write(state, stream_sink, st);
-}
-
-static void env_stream_pull(void *arg, uint64_t sid)
-{
-    struct sim_peer *p = arg;
-    struct sim_stream *st = &p->streams[sid - 1];
-
-    assert(st->bytes != NULL);
-    sim_push(p->sim, sim_jitter(p->sim, 2000),
-             (struct sim_event){.kind = SIM_EV_PIECE, .peer = p->index, .other = (unsigned)sid - 1, .gen = st->gen});
-}
-
-/* Mostly a few pieces; now and then very many, so that much happens in between. */
-static void on_piece(struct sim_peer *p, const struct sim_event *e)
-{
-    struct sim *s = p->sim;
-    struct sim_stream *st = &p->streams[e->other];
-    size_t len;
-    size_t at = st->pos;
-
-    if (st->bytes == NULL || st->gen != e->gen) {
-        return;
-    }
-    if (s->script == NULL && s->phase == SIM_PHASE_FAULTS && sim_chance(s, 1)) {
-        replica_on_piece(p->replica, e->other + 1, NULL, 0, -EINTR);
-        return;
-    }
-    len = s->script != NULL || sim_chance(s, 50) ? st->len / 3 + 1 : sim_between(s, 1, 2000);
-    len = len < st->len - at ? len : st->len - at;
-    len = len < REPLICA_PIECE_MAX ? len : REPLICA_PIECE_MAX;
-    st->pos += len;
-    replica_on_piece(p->replica, e->other + 1, st->bytes + at, len, len > 0 ? 1 : 0);
-}
-
 static void env_fatal(void *arg, const char *text)
 {
     struct sim_peer *p = arg;
@@ -266,9 +197,9 @@ void sim_peer_init(struct sim *s, unsigned index)
         .send_flush = env_send_flush,
         .disconnect = env_disconnect,
         .snapshot = env_snapshot,
-        .stream_open = env_stream_open,
-        .stream_pull = env_stream_pull,
-        .stream_close = env_stream_close,
+        .stream_open = sim_stream_open,
+        .stream_pull = sim_stream_pull,
+        .stream_close = sim_stream_close,
         .fatal = env_fatal,
         .log = env_log,
     };
@@ -481,7 +412,7 @@ void sim_peer_on_event(struct sim_peer *p, const struct sim_event *e)
         return;
     }
     if (e->kind == SIM_EV_PIECE) {
-        on_piece(p, e);
+        sim_stream_on_piece(p, e);
         return;
     }
     if (p->replica == NULL || (e->kind == SIM_EV_TIMER ? e->gen != p->timer_gen : e->gen != p->incarnation)) {
