@@ -120,6 +120,14 @@ void publish_leftovers(struct mount *m);
 int attr_of(struct mount *m, uint64_t ino, pid_t pid, struct stat *ret_st);
 void reply_entry_of(struct call *c, const struct outcome *outcome);
 
+/* ---- set-id bits: set_id.c ---- */
+
+/* Which of them a change of the contents by the requester takes away, as SETATTR_KILL_* bits: what write(2) and
+ * truncate(2) do on a disk, and what the kernel leaves to us. */
+uint32_t set_id_lost(fuse_req_t req, uint64_t ino);
+/* Takes them away, ahead of whatever is submitted later: nobody sees new contents with old set-id bits. */
+void set_id_drop(fuse_req_t req, uint64_t ino);
+
 /* ---- handlers ---- */
 
 void op_init(void *userdata, struct fuse_conn_info *conn);

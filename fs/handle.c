@@ -1,5 +1,7 @@
 #include "handle.h"
 
+#include "store/txn.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +50,17 @@ void inode_set_gone(struct inode *i, const struct node *n)
     i->gone_stat.st_nlink = 0;
     i->gone_data = n->data == NULL ? NULL : buf_ref(n->data);
     i->gone_len = n->data_len;
+}
+
+void inode_gone_set_id(struct inode *i, uint32_t mask)
+{
+    assert(i->gone);
+    if ((mask & SETATTR_KILL_SUID) != 0) {
+        i->gone_stat.st_mode &= ~(mode_t)S_ISUID;
+    }
+    if ((mask & SETATTR_KILL_SGID) != 0) {
+        i->gone_stat.st_mode &= ~(mode_t)S_ISGID;
+    }
 }
 
 void inode_set_gone_data(struct inode *i, const uint8_t *bytes, uint32_t len)

@@ -65,6 +65,8 @@ struct inode *inode_get(struct inodes *t, uint64_t ino);
 void inode_put(struct inodes *t, struct inode *i);
 /* The znode is about to be removed: keeps a copy of what it was. */
 void inode_set_gone(struct inode *i, const struct node *n);
+/* Takes the bits that SETATTR_KILL_* in `mask` say from what is left of its mode. */
+void inode_gone_set_id(struct inode *i, uint32_t mask);
 void inode_set_gone_data(struct inode *i, const uint8_t *bytes, uint32_t len);
 
 struct handle *handle_new(struct inodes *t, uint64_t ino, bool writable);

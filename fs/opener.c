@@ -11,7 +11,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define PROC_TEXT_MAX    4096 /* of stat, status and fdinfo files: we need their first lines */
+#define PROC_TEXT_MAX    4096  /* of stat, status and fdinfo files: we need their first lines */
+#define PROC_GROUPS_MAX  65536 /* of a status file whose groups count; whoever has more is taken for a stranger */
 #define PROC_PF_SIGNALED 0x400u
 #define PROC_STAT_FLAGS  9 /* field of /proc/PID/stat, counted from 1 */
 
@@ -186,6 +187,47 @@ bool opener_dying(pid_t pid)
     }
     return is_exiting(text) || (process_value(text, "SigPnd", 16, &value) && (value & kill_bit) != 0) ||
            (process_value(text, "ShdPnd", 16, &value) && (value & kill_bit) != 0);
+}
+
+bool opener_may_set_ids(pid_t pid, uid_t uid)
+{
+    const uint64_t bit = 1ull << 4; /* CAP_FSETID */
+    char text[PROC_TEXT_MAX] = "";
+    uint64_t caps;
+
+    if (!can_see(pid) || process_read(pid, "status", text, sizeof(text)) != 0 ||
+        !process_value(text, "CapEff", 16, &caps)) {
+        return uid == 0;
+    }
+    return (caps & bit) != 0;
+}
+
+bool opener_in_group(pid_t pid, gid_t group)
+{
+    char text[PROC_GROUPS_MAX];
+    const char *at;
+
+    if (!can_see(pid) || process_read(pid, "status", text, sizeof(text)) != 0) {
+        return false;
+    }
+    at = strstr(text, "\nGroups:");
+    if (at == NULL) {
+        return false;
+    }
+    at += strlen("\nGroups:");
+    while (*at != '\n' && *at != '\0') {
+        char *end;
+        unsigned long id = strtoul(at, &end, 10);
+        if (end == at) {
+            at++; /* the blanks between */
+            continue;
+        }
+        if (id == group) {
+            return true;
+        }
+        at = end;
+    }
+    return false;
 }
 
 /* mountinfo writes blank, tab, newline and backslash as three octal digits. */

@@ -38,6 +38,12 @@ bool opener_killed(pid_t pid);
 /* SIGKILL has been sent to the thread or it is on its way out: nobody will look at an answer. */
 bool opener_dying(pid_t pid);
 
+/* Whether the thread, of the user `uid`, has CAP_FSETID. Where /proc does not tell, root has it. */
+bool opener_may_set_ids(pid_t pid, uid_t uid);
+
+/* Whether `group` is among the thread's supplementary groups. */
+bool opener_in_group(pid_t pid, gid_t group);
+
 /* The device of the topmost mount at `mountpoint` (absolute, resolved), from /proc/self/mountinfo. -ENOENT: no mount.
  */
 int opener_mount_dev(const char *mountpoint, uint64_t *ret_dev);

@@ -70,9 +70,15 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     reply_attr(req, ino, fi == NULL ? NULL : handle_of(fi));
 }
 
+/* Times are nanoseconds in 64 bits: of what lies beyond, the nearest (the years 1677 and 2262). */
 static int64_t ns_of(const struct timespec *ts)
 {
-    return (int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec;
+    int64_t ns;
+
+    if (__builtin_mul_overflow((int64_t)ts->tv_sec, 1000000000, &ns) || __builtin_add_overflow(ns, ts->tv_nsec, &ns)) {
+        return ts->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    }
+    return ns;
 }
 
 static void setattr_op(struct op *op, uint64_t ino, const struct stat *st, int to_set)
@@ -118,6 +124,7 @@ static void setattr_gone(struct inode *i, const struct op *op)
     if ((op->mask & SETATTR_MODE) != 0) {
         i->gone_stat.st_mode = (i->gone_stat.st_mode & S_IFMT) | op->mode;
     }
+    inode_gone_set_id(i, op->mask);
     if ((op->mask & SETATTR_UID) != 0) {
         i->gone_stat.st_uid = op->uid;
     }
@@ -203,6 +210,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, str
     struct handle *h = fi == NULL ? NULL : handle_of(fi);
     struct inode *i = inode_find(&m->inodes, ino);
     struct op op = {0};
+    uint32_t kill;
     struct call *c;
     bool failed;
 
@@ -210,6 +218,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, str
         (void)fuse_reply_err(req, EPERM);
         return;
     }
+    kill = (to_set & FUSE_SET_ATTR_SIZE) != 0 ? set_id_lost(req, ino) : 0;
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0 && h != NULL && setattr_draft_size(req, h, st, &failed)) {
         if (failed) {
             return;
@@ -217,6 +226,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, str
         to_set &= ~FUSE_SET_ATTR_SIZE;
     }
     setattr_op(&op, ino, st, to_set);
+    op.mask |= kill;
     if ((op.mask & (SETATTR_ATIME | SETATTR_MTIME | SETATTR_ATIME_NOW | SETATTR_MTIME_NOW)) != 0) {
         setattr_keep_times(m, ino);
     }

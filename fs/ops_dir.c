@@ -133,10 +133,10 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
+    int err = name_check(parent, name);
+
     (void)ino;
-    (void)parent;
-    (void)name;
-    (void)fuse_reply_err(req, EPERM);
+    (void)fuse_reply_err(req, err != 0 ? err : EPERM);
 }
 
 static void create_finish(struct call *c, const struct outcome *outcome)

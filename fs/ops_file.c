@@ -9,6 +9,47 @@
 
 /* ---- open and release ---- */
 
+static void open_reply(fuse_req_t req, struct handle *h)
+{
+    struct inodes *inodes = &mount_of(req)->inodes;
+    struct fuse_file_info fi = {.fh = (uintptr_t)h, .flags = h->flags, .direct_io = 1};
+
+    if (fuse_reply_open(req, &fi) != 0) {
+        handle_free(inodes, h);
+    }
+}
+
+static void open_truncated(struct call *c, const struct outcome *outcome)
+{
+    struct mount *m = c->mount;
+    struct handle *h = c->handle;
+
+    if (outcome->err != 0 && !h->inode->gone) {
+        (void)fuse_reply_err(c->req, outcome->err);
+        handle_free(&m->inodes, h);
+        return;
+    }
+    open_reply(c->req, h);
+}
+
+/* O_TRUNC on a descriptor that may not write, and so never publishes: a truncate(2) by itself. */
+static void open_and_truncate(fuse_req_t req, struct handle *h)
+{
+    struct mount *m = mount_of(req);
+    struct op op = {.kind = OP_SETATTR, .ino = h->inode->ino, .mask = SETATTR_SIZE | set_id_lost(req, h->inode->ino)};
+    struct call *c;
+
+    if (h->inode->gone) {
+        inode_gone_set_id(h->inode, op.mask);
+        inode_set_gone_data(h->inode, NULL, 0);
+        open_reply(req, h);
+        return;
+    }
+    c = call_new(m, req, open_truncated);
+    c->handle = h;
+    call_submit(c, REPLICA_BOUNDED, &op);
+}
+
 /* EFBIG, EROFS, ... come later: at write(2) and close(2). ESTALE: the file is gone, and the kernel looks again. */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -30,15 +71,16 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (h->writable) {
         opener_of(fuse_req_ctx(req)->pid, &h->opener);
     }
-    if (h->writable && (fi->flags & O_TRUNC) != 0) {
+    if (!h->writable && (fi->flags & O_TRUNC) != 0) {
+        open_and_truncate(req, h);
+        return;
+    }
+    if ((fi->flags & O_TRUNC) != 0) {
+        set_id_drop(req, ino);
         h->truncated = true;
         (void)handle_draft(&m->inodes, h);
     }
-    fi->fh = (uintptr_t)h;
-    fi->direct_io = 1;
-    if (fuse_reply_open(req, fi) != 0) {
-        handle_free(&m->inodes, h);
-    }
+    open_reply(req, h);
 }
 
 /* An open(2) that a signal ended after its OPEN was answered: nobody got a descriptor, or closing it would have sent a
@@ -240,6 +282,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
         (void)fuse_reply_err(req, h->failed != 0 ? -h->failed : EINVAL);
         return;
     }
+    set_id_drop(req, ino);
     if ((fi->flags & O_APPEND) != 0 && h->draft == NULL) {
         append(req, h, bytes, size);
         return;

@@ -25,7 +25,7 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
                               FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ASYNC_DIO);
 }
 
-/* ENOENT: there is no such name, or the directory is gone. */
+/* ENOENT: there is no such name, or the directory is gone. ENAMETOOLONG: there can be none. */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct mount *m = mount_of(req);
@@ -39,6 +39,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     }
     if (strcmp(name, DOT_NAME) == 0) {
         dot_reply_entry(req, parent);
+        return;
+    }
+    if (strlen(name) > TXN_NAME_MAX) {
+        (void)fuse_reply_err(req, ENAMETOOLONG);
         return;
     }
     n = tree_lookup(mount_tree(m), parent, name, strlen(name));

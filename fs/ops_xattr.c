@@ -98,8 +98,8 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
         }
         return;
     }
-    if (!has_prefix(name, XATTR_USER)) {
-        (void)fuse_reply_err(req, EOPNOTSUPP);
+    if (!has_prefix(name, XATTR_USER) || strcmp(name, XATTR_USER) == 0) {
+        (void)fuse_reply_err(req, has_prefix(name, XATTR_USER) ? EINVAL : EOPNOTSUPP);
         return;
     }
     x = node_xattr(n, name);
@@ -161,6 +161,9 @@ static int change_check(fuse_ino_t ino, const struct node *n, const char *name)
     }
     if (!has_prefix(name, XATTR_USER)) {
         return EOPNOTSUPP;
+    }
+    if (strcmp(name, XATTR_USER) == 0) {
+        return EINVAL; /* a namespace is no name */
     }
     if (strcmp(name, XATTR_DATA) == 0 && n->kind != NODE_DIR) {
         return EOPNOTSUPP; /* a file's data is its contents */

@@ -6,11 +6,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #define SETATTR_ALL                                                                                                    \
     (SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_SIZE | SETATTR_ATIME | SETATTR_MTIME | SETATTR_ATIME_NOW |     \
-     SETATTR_MTIME_NOW)
+     SETATTR_MTIME_NOW | SETATTR_KILL_SUID | SETATTR_KILL_SGID)
 
 static int get_node(const struct apply *a, struct node **ret_node)
 {
@@ -168,7 +169,13 @@ static void set_owner_and_mode(const struct op *op, struct node *n)
     if ((op->mask & SETATTR_GID) != 0) {
         n->gid = op->gid;
     }
-    if ((op->mask & (SETATTR_MODE | SETATTR_UID | SETATTR_GID)) != 0) {
+    if ((op->mask & SETATTR_KILL_SUID) != 0) {
+        n->mode &= (uint16_t)~S_ISUID;
+    }
+    if ((op->mask & SETATTR_KILL_SGID) != 0) {
+        n->mode &= (uint16_t)~S_ISGID;
+    }
+    if ((op->mask & (SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_KILL_SUID | SETATTR_KILL_SGID)) != 0) {
         n->aversion++;
     }
 }

@@ -50,7 +50,7 @@ enum node_kind {
     NODE_SYMLINK = 3,
 };
 
-/* Bits of op.mask for OP_SETATTR. *_NOW takes the txn's time. */
+/* Bits of op.mask for OP_SETATTR. *_NOW takes the txn's time; KILL_* clears a bit of the mode as it is then. */
 enum setattr_mask {
     SETATTR_MODE = 1,
     SETATTR_UID = 2,
@@ -60,6 +60,8 @@ enum setattr_mask {
     SETATTR_MTIME = 32,
     SETATTR_ATIME_NOW = 64,
     SETATTR_MTIME_NOW = 128,
+    SETATTR_KILL_SUID = 256,
+    SETATTR_KILL_SGID = 512,
 };
 
 struct op_range {

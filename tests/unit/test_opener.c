@@ -2,6 +2,7 @@
 #include "fs/process.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -244,6 +245,43 @@ static void test_nobody(void **state)
     assert_false(any);
 }
 
+static void test_rights(void **state)
+{
+    pid_t child;
+    int ready[2];
+    char c;
+
+    (void)state;
+    assert_false(opener_in_group(0, 0));
+    assert_true(opener_may_set_ids(0, 0));
+    assert_false(opener_may_set_ids(0, 5));
+    if (geteuid() != 0) {
+        return;
+    }
+    assert_int_equal(pipe(ready), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const gid_t groups[] = {17, 4000000000u};
+        if (setgroups(2, groups) != 0 || setresuid(5, 5, 5) != 0 || write(ready[1], "x", 1) != 1) {
+            _exit(1);
+        }
+        (void)pause();
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    assert_true(opener_may_set_ids(getpid(), 0));
+    assert_false(opener_may_set_ids(child, 5));
+    assert_true(opener_in_group(child, 17));
+    assert_true(opener_in_group(child, 4000000000u));
+    assert_false(opener_in_group(child, 1));
+    assert_false(opener_in_group(child, 7));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+}
+
 static void test_device_of_a_mount(void **state)
 {
     uint64_t dev;
@@ -266,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_a_thread_is_its_process),
         cmocka_unit_test(test_another_process_is_another),
         cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_rights),
         cmocka_unit_test(test_device_of_a_mount),
     };
 

@@ -288,6 +288,27 @@ static void test_setattr(void **state)
     assert_int_equal(fixture_do(f, &op), ENOENT);
 }
 
+static void test_set_id_bits_are_taken_away(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ino = must_create(f, ROOT, "file", NODE_FILE, "0123456789");
+    const struct node *n = fixture_node(f, ino);
+    struct op op = {.kind = OP_SETATTR, .ino = ino, .mask = SETATTR_MODE, .mode = 06751};
+
+    assert_int_equal(fixture_do(f, &op), 0);
+    op.mask = SETATTR_KILL_SUID;
+    assert_int_equal(fixture_do(f, &op), 0);
+    assert_int_equal(n->mode, 02751);
+    op.mask = SETATTR_KILL_SGID | SETATTR_SIZE;
+    assert_int_equal(fixture_do(f, &op), 0);
+    assert_int_equal(n->mode, 0751);
+    assert_data(f, ino, "");
+    /* After whatever mode comes with it. */
+    op.mask = SETATTR_MODE | SETATTR_KILL_SUID;
+    assert_int_equal(fixture_do(f, &op), 0);
+    assert_int_equal(n->mode, 02751);
+}
+
 static void test_remove(void **state)
 {
     struct fixture *f = *state;
@@ -658,6 +679,7 @@ int main(void)
         TEST(test_times),
         TEST(test_append),
         TEST(test_setattr),
+        TEST(test_set_id_bits_are_taken_away),
         TEST(test_remove),
         TEST(test_rename),
         TEST(test_rename_replaces),
