@@ -36,7 +36,9 @@ def test_group_publishes_whole(shared):
 
 
 def test_directories(shared):
-    shell(f"mkdir -p {shared[1].path('d/e/f')} && echo x > {shared[2].path('d/e/f/x')}")
+    shell(f"mkdir -p {shared[1].path('d/e/f')}")
+    run("sync", shared[2].mount)  # what was done on the other is here
+    shell(f"echo x > {shared[2].path('d/e/f/x')}")
     seen_everywhere(shared, "find d | sort", "d\nd/e\nd/e/f\nd/e/f/x\n")
     shell(f"mv {shared[3].path('d/e')} {shared[3].path('moved')}")
     seen_everywhere(shared, "cat moved/f/x; ls d", "x\n")
