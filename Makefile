@@ -26,7 +26,7 @@ BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(MUTANT),/
 
 # ---- packages ----
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev
-DEPS_TEST  := libcmocka-dev python3 python3-pytest attr busybox rsync git sqlite3 vim-tiny less
+DEPS_TEST  := libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
 
@@ -72,15 +72,18 @@ SIM       := $(wildcard tests/sim/*.c)
 PURE      := $(wildcard consensus/zab*.c consensus/replica*.c consensus/packet*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SIM_MAIN  := $(if $(SIM),$(shell grep -lE '^int main\>' $(SIM)))
+CONFORMANCE := $(wildcard tests/conformance/*.c)
 LEAKS     := $(if $(findstring address,$(SANITIZE)),tests/leaks.c)
 FIXTURES  := $(filter-out $(UNITS),$(wildcard tests/unit/*.c))
 UNITS_FS        := $(call including,$(UNITS),fs)
 UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
-SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(wildcard tests/bench/*.c) $(LEAKS)
+SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(CONFORMANCE) \
+           $(wildcard tests/bench/*.c) $(LEAKS)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check
-TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim)
+TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim) \
+                 $(if $(CONFORMANCE),$(BUILD)/conformance)
 
 .PHONY: all run stop demo test test-binaries lint format install deps clean help
 all: $(BINARIES) compile_commands.json
@@ -137,6 +140,9 @@ $(BUILD)/znodefs-check: $(call object,$(CHECK)) $(BUILD)/libstore.a
 $(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
 	$(Q)$(link) $(addprefix @,$(wildcard tests/sim/sim.ldflags))
+$(BUILD)/conformance: $(call object,$(CONFORMANCE))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 $(call unit_binary,$(UNITS_FS)): $(BUILD)/libfs.a
 $(call unit_binary,$(UNITS_SIM)): $(BUILD)/libsim.a
 $(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libconsensus.a \
