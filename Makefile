@@ -25,7 +25,7 @@ comma := ,
 BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(MUTANT),/mutant-$(MUTANT))
 
 # ---- packages ----
-DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev
+DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
 DEPS_TEST  := libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
@@ -38,7 +38,7 @@ install_missing = if [ -n "$(1)" ]; then mount-helpers/install-packages $(1); fi
 MISSING := $(if $(filter-out clean stop format help,$(or $(MAKECMDGOALS),all)),$(call missing,$(DEPS)))
 
 # ---- flags ----
-PACKAGES   := fuse3 libuv msgpack libxxhash
+PACKAGES   := fuse3 libuv msgpack libxxhash openssl
 # Asked of pkg-config once, and only when something is compiled: it may have to be installed first.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS    = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
@@ -56,7 +56,7 @@ endif
 ifneq ($(MUTANT),)
 CPPFLAGS   += -DZNODEFS_MUTANT_$(MUTANT)
 endif
-LDLIBS      = $(PKG_LIBS) -pthread
+LDLIBS      = -Wl,--as-needed $(PKG_LIBS) -pthread
 
 # ---- sources ----
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -136,7 +136,7 @@ $(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS))
 # It needs less than the others, and is linked against no more.
 $(BUILD)/znodefs-check: $(call object,$(CHECK)) $(BUILD)/libstore.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
 	$(Q)$(link) $(addprefix @,$(wildcard tests/sim/sim.ldflags))

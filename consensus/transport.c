@@ -219,6 +219,19 @@ static void link_init(struct transport *t, struct peer_link *pl, const struct tr
     }
 }
 
+static void transport_set_tls(struct transport *t, struct tls *tls)
+{
+    if (tls == NULL) {
+        return;
+    }
+    t->tls = tls;
+    t->wire = malloc(WIRE_BYTES);
+    t->batch = malloc(SEAL_RECORD_BYTES);
+    if (t->wire == NULL || t->batch == NULL) {
+        abort();
+    }
+}
+
 static struct transport *transport_new(uv_loop_t *loop, const struct transport_config *config,
                                        const struct transport_callbacks *cb)
 {
@@ -237,6 +250,7 @@ static struct transport *transport_new(uv_loop_t *loop, const struct transport_c
     t->queue_bytes_max = config->queue_bytes_max != 0 ? config->queue_bytes_max : TRANSPORT_QUEUE_BYTES_DEFAULT;
     assert(config->silent_ms <= TRANSPORT_SILENT_MS_MAX);
     t->silent_ms = config->silent_ms != 0 ? config->silent_ms : TRANSPORT_SILENT_MS_DEFAULT;
+    transport_set_tls(t, config->tls);
     t->cb = *cb;
     rv = uv_tcp_init(loop, &t->listener);
     assert(rv == 0);
@@ -325,6 +339,8 @@ void transport_unpend(struct transport *t)
     free(t->links);
     learned_free(t);
     cache_drop(t);
+    free(t->wire);
+    free(t->batch);
     free(t);
     if (closed != NULL) {
         closed(arg);
@@ -469,6 +485,29 @@ const char *transport_address(const struct transport *t, uint64_t sid)
     const struct conn *c = conn_up_to(t, sid);
 
     return c != NULL ? c->address : NULL;
+}
+
+const char *transport_refusal_name(enum transport_refusal refusal)
+{
+    static const char *const names[TRANSPORT_REFUSALS] = {
+        [REFUSED_STRANGER] = "stranger",
+        [REFUSED_PLAINTEXT] = "plaintext",
+        [REFUSED_TLS] = "tls",
+        [REFUSED_KEY] = "key",
+        [REFUSED_CERTIFICATE] = "certificate",
+        [REFUSED_HANDSHAKE] = "handshake",
+        [REFUSED_SILENT] = "silent",
+        [REFUSED_CROWD] = "crowd",
+        [REFUSED_RATE] = "rate",
+        [REFUSED_OVERSIZED] = "oversized",
+        [REFUSED_DAMAGED] = "damaged",
+        [REFUSED_VERSION] = "version",
+        [REFUSED_IDENTITY] = "identity",
+        [REFUSED_ENSEMBLE] = "ensemble",
+    };
+
+    assert(refusal < TRANSPORT_REFUSALS);
+    return names[refusal];
 }
 
 void transport_stats(const struct transport *t, struct transport_stats *ret_stats)

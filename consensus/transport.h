@@ -1,6 +1,6 @@
 /*
- * transport: frames between peers over TCP. The one place that knows sockets: TLS will live in transport_conn.c
- * alone.
+ * transport: frames between peers over TCP, or over TLS (transport_tls.h): then no byte is taken for a frame before the
+ * other end has proved that it may send one. The one place that knows sockets.
  *
  * One connection per pair of peers: the one with the larger sid dials, an observer always dials. Hosts are resolved
  * again at every dial (lesson 10). A connection is up once both greetings were exchanged and agree; a second one from
@@ -14,6 +14,7 @@
 
 #include "packet.h"
 #include "store/error.h"
+#include "transport_tls.h"
 
 #include <uv.h>
 
@@ -46,6 +47,7 @@ struct transport_config {
     /* A connection whose other end does not even answer as a host for so long is given up. 0:
      * TRANSPORT_SILENT_MS_DEFAULT. */
     uint32_t silent_ms;
+    struct tls *tls; /* NULL: nobody proves anything, nothing is encrypted; the caller's, outlives the transport */
 };
 
 /* Called on the loop; up, down and packet never from within the functions below, and not after transport_stop().
@@ -74,13 +76,35 @@ void transport_disconnect(struct transport *t, uint64_t sid, const char *reason)
 /* "host:port" of the other end while `sid` is up, else NULL. */
 const char *transport_address(const struct transport *t, uint64_t sid);
 
+/* Why a connection was refused, or ended because of what came over it. */
+enum transport_refusal {
+    REFUSED_STRANGER, /* what it sent is no peer's */
+    REFUSED_PLAINTEXT,
+    REFUSED_TLS, /* where none is spoken */
+    REFUSED_KEY,
+    REFUSED_CERTIFICATE,
+    REFUSED_HANDSHAKE,
+    REFUSED_SILENT,
+    REFUSED_CROWD,
+    REFUSED_RATE,
+    REFUSED_OVERSIZED,
+    REFUSED_DAMAGED,
+    REFUSED_VERSION,
+    REFUSED_IDENTITY,
+    REFUSED_ENSEMBLE,
+    TRANSPORT_REFUSALS,
+};
+
+/* The word for it in metrics. */
+const char *transport_refusal_name(enum transport_refusal refusal);
+
 /* Counters for metrics. */
 struct transport_stats {
     uint64_t bytes_sent;
     uint64_t bytes_received;
     uint64_t frames_sent;
     uint64_t frames_received;
-    uint64_t connections_refused;
+    uint64_t refused[TRANSPORT_REFUSALS]; /* connections */
 };
 void transport_stats(const struct transport *t, struct transport_stats *ret_stats);
 

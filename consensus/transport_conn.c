@@ -55,6 +55,7 @@ static void conn_forget(struct conn *c)
     for (i = 0; i < c->out_n; i++) {
         buf_unref(c->out[i]);
     }
+    seal_free(c->seal);
     free(c->out);
     free(c->in);
     free(c);
@@ -77,7 +78,7 @@ void conn_close(struct conn *c)
     if (c->state == CONN_CLOSING) {
         return;
     }
-    if (c->state == CONN_GREETING && !c->dialled) {
+    if (conn_is_ungreeted(c)) {
         c->t->n_ungreeted--;
     }
     c->state = CONN_CLOSING;
@@ -107,26 +108,32 @@ void conn_tell_down(struct conn *c)
 }
 
 /* The socket has failed or ended: say what that means in this state. */
-static void conn_lost(struct conn *c, int status)
+void conn_lost(struct conn *c, int status)
 {
     const char *why = status == UV_EOF ? "closed by the other end" : uv_strerror(status);
 
-    if (c->state == CONN_UP) {
+    if (c->refused) {
+        /* It is told already. */
+    } else if (c->state == CONN_UP) {
         log_limited(c->t, LOG_LOST, c->log_key, "%s at %s: connection lost: %s", c->pl->name, c->address, why);
-    } else if (c->state == CONN_GREETING && c->dialled) {
+    } else if (c->state == CONN_GREETING && c->in_len > 0) {
+        conn_refuse_bytes(c);
+    } else if (c->dialled && c->state == CONN_SECURING) {
+        log_limited(c->t, LOG_LOST, c->log_key,
+                    "%s at %s: no connection: %s during the TLS handshake: trying again; its log says why: it may "
+                    "speak no TLS, or have another key or other certificates",
+                    c->pl->name, c->address, why);
+    } else if (c->dialled && c->state == CONN_GREETING) {
         log_limited(c->t, LOG_LOST, c->log_key,
                     "%s at %s: no connection: %s before its greeting: trying again; its log says why", c->pl->name,
                     c->address, why);
-    } else if (c->state == CONN_GREETING && c->in_len > 0) {
-        conn_refuse(c, LOG_STRANGER, "refused %s: what it sent is not znodefs: only peers may connect to this port",
-                    c->address);
     }
     conn_close(c);
 }
 
 /* ---- frames out ---- */
 
-void conn_queue(struct conn *c, struct buf *frame)
+static void out_reserve(struct conn *c)
 {
     if (c->out_n == c->out_cap) {
         c->out_cap = c->out_cap == 0 ? 64 : c->out_cap * 2;
@@ -135,9 +142,31 @@ void conn_queue(struct conn *c, struct buf *frame)
             abort();
         }
     }
+}
+
+void conn_queue(struct conn *c, struct buf *frame)
+{
+    out_reserve(c);
     c->out[c->out_n++] = frame;
     c->out_bytes += frame->len;
     c->t->stats.frames_sent++;
+}
+
+void conn_put_sealed(struct conn *c, struct buf *records)
+{
+    out_reserve(c);
+    memmove(c->out + c->out_sealed + 1, c->out + c->out_sealed, (c->out_n - c->out_sealed) * sizeof(*c->out));
+    c->out[c->out_sealed++] = records;
+    c->out_n++;
+    c->out_bytes += records->len;
+}
+
+/* The first `n` are gone: sent, or given to a write. */
+static void out_drop(struct conn *c, size_t n)
+{
+    c->out_n -= n;
+    c->out_sealed -= c->seal != NULL ? n : 0;
+    memmove(c->out, c->out + n, c->out_n * sizeof(*c->out));
 }
 
 static void write_req_free(struct write_req *w)
@@ -168,10 +197,10 @@ static void conn_write_cb(uv_write_t *req, int status)
     }
 }
 
-/* Gives all frames from `first` on to a uv_write; `offset` bytes of the first are sent already. */
-static void conn_write_rest(struct conn *c, size_t first, size_t offset)
+/* Gives the frames from `first` to `ready` to a uv_write; `offset` bytes of the first are sent already. */
+static void conn_write_rest(struct conn *c, size_t first, size_t ready, size_t offset)
 {
-    size_t n = c->out_n - first;
+    size_t n = ready - first;
     struct write_req *w = malloc(sizeof(*w) + n * sizeof(w->frames[0]));
     uv_buf_t *bufs = malloc(n * sizeof(*bufs));
     size_t i;
@@ -191,7 +220,7 @@ static void conn_write_rest(struct conn *c, size_t first, size_t offset)
         bufs[i] = uv_buf_init((char *)frame->bytes + skip, (unsigned)(frame->len - skip));
         w->bytes += bufs[i].len;
     }
-    c->out_n = 0;
+    out_drop(c, ready);
     c->writing = true;
     c->t->stats.bytes_sent += w->bytes;
     rv = uv_write(&w->req, (uv_stream_t *)&c->tcp, bufs, (unsigned)n, conn_write_cb);
@@ -202,9 +231,9 @@ static void conn_write_rest(struct conn *c, size_t first, size_t offset)
     }
 }
 
-/* Sends up to IOV_BATCH frames from *first on as far as the socket takes them. 1: all of the batch; 0: a part;
+/* Sends up to IOV_BATCH frames from *first to `ready` as far as the socket takes them. 1: all of the batch; 0: a part;
  * negative: the connection has failed. */
-static int conn_try_batch(struct conn *c, size_t *first, size_t *offset)
+static int conn_try_batch(struct conn *c, size_t *first, size_t ready, size_t *offset)
 {
     uv_buf_t bufs[IOV_BATCH];
     size_t batch_bytes = 0;
@@ -212,7 +241,7 @@ static int conn_try_batch(struct conn *c, size_t *first, size_t *offset)
     size_t n;
     int sent;
 
-    for (n = 0; n < IOV_BATCH && *first + n < c->out_n; n++) {
+    for (n = 0; n < IOV_BATCH && *first + n < ready; n++) {
         struct buf *frame = c->out[*first + n];
         size_t skip = n == 0 ? *offset : 0;
 
@@ -226,7 +255,7 @@ static int conn_try_batch(struct conn *c, size_t *first, size_t *offset)
     c->t->stats.bytes_sent += (uint64_t)sent;
     c->out_bytes -= (size_t)sent;
     left = (size_t)sent + *offset;
-    while (*first < c->out_n && left >= c->out[*first]->len) {
+    while (*first < ready && left >= c->out[*first]->len) {
         left -= c->out[*first]->len;
         buf_unref(c->out[*first]);
         (*first)++;
@@ -235,26 +264,35 @@ static int conn_try_batch(struct conn *c, size_t *first, size_t *offset)
     return (size_t)sent == batch_bytes ? 1 : 0;
 }
 
-void conn_flush(struct conn *c)
+/* Sends the first `ready` frames; what the socket does not take now waits in a write. */
+static void conn_send(struct conn *c, size_t ready)
 {
     size_t first = 0;
     size_t offset = 0;
     int rv = 1;
 
-    if (c->writing || c->out_n == 0 || c->state == CONN_CLOSING) {
+    while (rv > 0 && first < ready) {
+        rv = conn_try_batch(c, &first, ready, &offset);
+    }
+    if (first < ready && rv == 0) {
+        conn_write_rest(c, first, ready, offset);
         return;
     }
-    while (rv > 0 && first < c->out_n) {
-        rv = conn_try_batch(c, &first, &offset);
-    }
-    if (first < c->out_n && rv == 0) {
-        conn_write_rest(c, first, offset);
-        return;
-    }
-    memmove(c->out, c->out + first, (c->out_n - first) * sizeof(*c->out));
-    c->out_n -= first;
+    out_drop(c, first);
     if (rv < 0) {
         conn_lost(c, rv);
+    }
+}
+
+void conn_flush(struct conn *c)
+{
+    while (!c->writing && c->out_n > 0 && c->state != CONN_CLOSING) {
+        size_t ready = c->seal != NULL ? conn_seal(c) : c->out_n;
+
+        if (ready == 0) {
+            return; /* frames wait for the end of the handshake, or nothing can be sent any more */
+        }
+        conn_send(c, ready);
     }
 }
 
@@ -265,6 +303,10 @@ static void conn_alloc_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_b
     struct conn *c = handle->data;
 
     (void)suggested;
+    if (c->seal != NULL) {
+        *ret_buf = uv_buf_init((char *)c->t->wire, WIRE_BYTES);
+        return;
+    }
     assert(c->in_len < c->in_cap);
     *ret_buf = uv_buf_init((char *)c->in + c->in_len, (unsigned)(c->in_cap - c->in_len));
 }
@@ -273,7 +315,6 @@ static void conn_read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
 
-    (void)buf;
     if (c->state == CONN_CLOSING || n == 0) {
         return;
     }
@@ -282,6 +323,10 @@ static void conn_read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     c->t->stats.bytes_received += (uint64_t)n;
+    if (c->seal != NULL) {
+        conn_unseal(c, (const uint8_t *)buf->base, (size_t)n);
+        return;
+    }
     c->in_len += (size_t)n;
     conn_parse(c);
 }
@@ -297,7 +342,7 @@ static void conn_timer_cb(uv_timer_t *timer)
                     c->address, GREETING_TIMEOUT_MS);
         conn_close(c);
     } else {
-        conn_refuse(c, LOG_SILENT, "refused %s: no greeting within %u ms: only peers may connect to this port",
+        conn_refuse(c, REFUSED_SILENT, "refused %s: no greeting within %u ms: only peers may connect to this port",
                     c->address, GREETING_TIMEOUT_MS);
     }
 }
@@ -378,6 +423,16 @@ static void conn_begin(struct conn *c)
         conn_lost(c, rv);
         return;
     }
+    if (c->t->tls != NULL) {
+        conn_secure(c);
+    } else {
+        conn_begin_greeting(c);
+    }
+}
+
+void conn_begin_greeting(struct conn *c)
+{
+    c->state = CONN_GREETING; /* it is already without TLS */
     if (c->dialled) {
         conn_greet(c, c->pl->sid);
     }
@@ -396,7 +451,7 @@ static void conn_connect_cb(uv_connect_t *req, int status)
         conn_close(c);
         return;
     }
-    c->state = CONN_GREETING;
+    c->state = c->t->tls != NULL ? CONN_SECURING : CONN_GREETING;
     conn_begin(c);
 }
 
@@ -419,25 +474,6 @@ struct conn *conn_dial(struct peer_link *pl, const struct sockaddr_storage *addr
     return c;
 }
 
-/* Strangers that say nothing must not keep peers out: the oldest goes. */
-static void conn_thin_crowd(struct transport *t)
-{
-    struct conn *oldest = NULL;
-    struct conn *c;
-
-    if (t->n_ungreeted <= UNGREETED_MAX) {
-        return;
-    }
-    for (c = t->conns; c != NULL; c = c->next) {
-        if (c->state == CONN_GREETING && !c->dialled) {
-            oldest = c;
-        }
-    }
-    assert(oldest != NULL);
-    conn_refuse(oldest, LOG_CROWD, "refused %s: more than %u connections without a greeting", oldest->address,
-                UNGREETED_MAX);
-}
-
 void conn_listen_cb(uv_stream_t *listener, int status)
 {
     struct transport *t = listener->data;
@@ -454,7 +490,7 @@ void conn_listen_cb(uv_stream_t *listener, int status)
         return;
     }
     c = conn_new(t, NULL);
-    c->state = CONN_GREETING;
+    c->state = t->tls != NULL ? CONN_SECURING : CONN_GREETING;
     t->n_ungreeted++;
     rv = uv_accept(listener, (uv_stream_t *)&c->tcp);
     if (rv == 0) {
@@ -465,8 +501,10 @@ void conn_listen_cb(uv_stream_t *listener, int status)
         return;
     }
     address_format(&address, c->log_key, c->address);
-    conn_thin_crowd(t);
-    conn_begin(c);
+    c->host = admit_host(&address);
+    if (admit_conn(c)) {
+        conn_begin(c);
+    }
 }
 
 /* The greetings agree. */

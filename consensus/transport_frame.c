@@ -15,7 +15,7 @@ static void conn_on_packet(struct conn *c, const uint8_t *frame, size_t len)
     struct zab_packet packet;
 
     if (packet_decode(frame, len, &packet) != 0) {
-        conn_refuse(c, LOG_DAMAGED, "refused %s at %s: a packet that makes no sense", c->pl->name, c->address);
+        conn_refuse(c, REFUSED_DAMAGED, "refused %s at %s: a packet that makes no sense", c->pl->name, c->address);
         return;
     }
     t->stats.frames_received++;
@@ -31,13 +31,13 @@ static void conn_on_frame(struct conn *c, const uint8_t *frame, size_t len)
     int rv = packet_check(frame, len, &greeting, &ensemble, &version);
 
     if (rv == -EPROTO) {
-        conn_refuse(c, LOG_VERSION, "refused %s: it speaks version %u of the peer protocol, this server %u: %s",
+        conn_refuse(c, REFUSED_VERSION, "refused %s: it speaks version %u of the peer protocol, this server %u: %s",
                     c->address, version, PACKET_VERSION,
                     version > PACKET_VERSION ? "upgrade this server" : "upgrade that one");
     } else if (rv != 0) {
-        conn_refuse(c, LOG_DAMAGED, "refused %s: a damaged frame (bad checksum)", c->address);
+        conn_refuse(c, REFUSED_DAMAGED, "refused %s: a damaged frame (bad checksum)", c->address);
     } else if (greeting != (c->state == CONN_GREETING)) {
-        conn_refuse(c, LOG_DAMAGED, "refused %s: %s", c->address,
+        conn_refuse(c, REFUSED_DAMAGED, "refused %s: %s", c->address,
                     greeting ? "it greeted twice" : "it sent a packet before its greeting");
     } else if (greeting) {
         conn_on_greeting(c, frame, len);
@@ -59,21 +59,40 @@ static void conn_fit_buffer(struct conn *c, size_t need)
     in = realloc(c->in, cap);
     if (in == NULL) {
         /* The other end chose the size, so the other end pays. */
-        conn_refuse(c, LOG_OVERSIZED, "disconnected %s: no memory for a frame of %zu bytes", c->address, need);
+        conn_refuse(c, REFUSED_OVERSIZED, "disconnected %s: no memory for a frame of %zu bytes", c->address, need);
         return;
     }
     c->in = in;
     c->in_cap = cap;
 }
 
+/* The first bytes of TLS: a record of a handshake, or an alert. */
+static bool is_tls(const uint8_t *bytes, size_t len)
+{
+    return len >= 2 && (bytes[0] == 0x16 || bytes[0] == 0x15) && bytes[1] == 0x03;
+}
+
+void conn_refuse_bytes(struct conn *c)
+{
+    if (c->seal == NULL && is_tls(c->in, c->in_len)) {
+        conn_refuse(c, REFUSED_TLS,
+                    "refused %s: it speaks TLS, and this peer does not: give this one the key (znodefs.keyFile) or the "
+                    "certificates that the others have",
+                    c->address);
+    } else {
+        admit_failed(c->t, c->host);
+        conn_refuse(c, REFUSED_STRANGER, "refused %s: what it sent is not znodefs: only peers may connect to this port",
+                    c->address);
+    }
+}
+
 static void conn_refuse_header(struct conn *c, int rv)
 {
     if (rv == -EFBIG) {
-        conn_refuse(c, LOG_OVERSIZED, "refused %s: a frame larger than %u bytes", c->address,
+        conn_refuse(c, REFUSED_OVERSIZED, "refused %s: a frame larger than %u bytes", c->address,
                     c->state == CONN_UP ? PACKET_FRAME_MAX : PACKET_GREETING_MAX);
     } else {
-        conn_refuse(c, LOG_STRANGER, "refused %s: what it sent is not znodefs: only peers may connect to this port",
-                    c->address);
+        conn_refuse_bytes(c);
     }
 }
 

@@ -59,7 +59,7 @@ bool conn_ensemble_fits(struct conn *c, uint64_t ensemble)
     if (ensemble == 0 || ours == 0 || ensemble == ours) {
         return true;
     }
-    conn_refuse(c, LOG_ENSEMBLE,
+    conn_refuse(c, REFUSED_ENSEMBLE,
                 "refused %s at %s: its data is of ensemble 0x%" PRIx64 ", this server's of 0x%" PRIx64 ": %s",
                 c->pl->name, c->address, ensemble, ours, ensemble_mend(c->pl));
     return false;
@@ -71,7 +71,7 @@ static bool greeting_by_host_ok(struct conn *c, const struct packet_greeting *g)
     const struct peer_link *other = transport_link(c->t, g->sid);
 
     if (g->observer || g->sid == 0 || zab_sid_is_unlisted(g->sid)) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: an observer answers there: correct the list of hosts, which names the peer ports of "
                     "participants",
                     c->address);
@@ -103,13 +103,13 @@ static bool greeting_dialled_ok(struct conn *c, const struct packet_greeting *g)
         return true;
     }
     if (g->sid == c->t->sid) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: this address of server.%" PRIu64
                     " is answered by a server with this one's own id %" PRIu64 ": correct the line server.%" PRIu64
                     " in zoo.cfg, or the other's myid",
                     c->address, c->pl->sid, g->sid, c->pl->sid);
     } else {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: this address of server.%" PRIu64 " is answered by server.%" PRIu64
                     ": correct the line server.%" PRIu64 " in zoo.cfg, or the other's myid",
                     c->address, c->pl->sid, g->sid, c->pl->sid);
@@ -121,7 +121,7 @@ static bool greeting_dialled_ok(struct conn *c, const struct packet_greeting *g)
 static bool greeting_guest_ok(struct conn *c, const struct packet_greeting *g)
 {
     if (!g->observer || c->t->observer) {
-        conn_refuse(c, LOG_IDENTITY, "refused %s: the id %" PRIu64 " is not a listed server's: correct its myid",
+        conn_refuse(c, REFUSED_IDENTITY, "refused %s: the id %" PRIu64 " is not a listed server's: correct its myid",
                     c->address, g->sid);
         return false;
     }
@@ -137,24 +137,24 @@ static bool greeting_accepted_ok(struct conn *c, const struct packet_greeting *g
     struct transport *t = c->t;
 
     if (g->sid == 0) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: an observer without an id: upgrade it, or list it as server.N=...:observer in every "
                     "server's zoo.cfg",
                     c->address);
     } else if (g->sid == t->sid) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: it has this server's own id %" PRIu64 ": give one of the two another myid, or correct "
                     "the line that names this server's address",
                     c->address, g->sid);
     } else if (g->sid_to != 0 && g->sid_to != t->sid) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: server.%" PRIu64 " looks for server.%" PRIu64 " here, but this is server.%" PRIu64
                     ": correct the line server.%" PRIu64 " in its zoo.cfg, or this server's myid",
                     c->address, g->sid, g->sid_to, t->sid, g->sid_to);
     } else if (zab_sid_is_unlisted(g->sid)) {
         return greeting_guest_ok(c, g);
     } else if (transport_link(t, g->sid) == NULL) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: server.%" PRIu64
                     " is not in this server's zoo.cfg: add its line to every server's, or "
                     "correct its myid",
@@ -171,7 +171,7 @@ static bool greeting_role_ok(struct conn *c, const struct packet_greeting *g)
     struct peer_link *pl = c->pl;
 
     if (g->observer != pl->observer) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: server.%" PRIu64 " runs as %s, but is listed here as %s: make its line the same in "
                     "every server's zoo.cfg",
                     c->address, pl->sid, g->observer ? "an observer" : "a participant",
@@ -179,7 +179,7 @@ static bool greeting_role_ok(struct conn *c, const struct packet_greeting *g)
         return false;
     }
     if (!c->dialled && (pl->dials || (t->observer && pl->observer))) {
-        conn_refuse(c, LOG_IDENTITY,
+        conn_refuse(c, REFUSED_IDENTITY,
                     "refused %s: server.%" PRIu64
                     " should wait to be dialled by this server: make the server lines the "
                     "same in every server's zoo.cfg",
@@ -195,7 +195,7 @@ static bool greeting_has_room(struct conn *c, const struct packet_greeting *g)
     if (!zab_sid_is_unlisted(g->sid) || c->t->n_guests < ZAB_UNLISTED_MAX || transport_link(c->t, g->sid) != NULL) {
         return true;
     }
-    conn_refuse(c, LOG_CROWD,
+    conn_refuse(c, REFUSED_CROWD,
                 "refused %s: there are %u unlisted observers already: unmount some, or list this one as "
                 "server.N=...:observer in every server's zoo.cfg",
                 c->address, ZAB_UNLISTED_MAX);
@@ -207,7 +207,7 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
     struct packet_greeting g;
 
     if (packet_decode_greeting(frame, len, &g) != 0) {
-        conn_refuse(c, LOG_DAMAGED, "refused %s: a greeting that makes no sense", c->address);
+        conn_refuse(c, REFUSED_DAMAGED, "refused %s: a greeting that makes no sense", c->address);
         return;
     }
     if (!c->dialled) {

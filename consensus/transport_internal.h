@@ -1,18 +1,21 @@
 /*
  * What the files of transport share: transport.c (start, stop, sending), transport_conn.c (one connection's life),
- * transport_frame.c (from bytes to packets), transport_greet.c (who may connect), transport_dial.c (names, dialling,
- * backoff), transport_members.c (what an unlisted observer is told), transport_log.c (log lines).
+ * transport_secure.c (its TLS), transport_admit.c (how many strangers at a time), transport_frame.c (from bytes to
+ * packets), transport_greet.c (who may connect), transport_dial.c (names, dialling, backoff), transport_members.c (what
+ * an unlisted observer is told), transport_log.c (log lines).
  */
 #ifndef CONSENSUS_TRANSPORT_INTERNAL_H
 #define CONSENSUS_TRANSPORT_INTERNAL_H
 
 #include "transport.h"
+#include "transport_seal.h"
 
 #include <netinet/in.h>
 #include <uthash.h>
 
-#define GREETING_TIMEOUT_MS 2000 /* also bounds a TCP connect */
-#define UNGREETED_MAX       64   /* accepted connections that have not greeted yet */
+#define GREETING_TIMEOUT_MS 2000 /* also bounds a TCP connect, and includes the TLS handshake */
+#define UNGREETED_MAX       64   /* accepted connections that have not greeted yet, */
+#define UNGREETED_HOST_MAX  16   /* and from one host */
 #define BACKOFF_MIN_MS      20
 #define BACKOFF_MAX_MS      250
 /* A connection that lasted this long ended by a mishap, and is dialled again at once. */
@@ -34,17 +37,9 @@
 
 /* ---- log lines ---- */
 
-/* What repeats of a line are counted by, together with the address. */
+/* What repeats of a line are counted by, together with the address: these, or an enum transport_refusal. */
 enum log_reason {
-    LOG_LISTENER,
-    LOG_STRANGER,
-    LOG_OVERSIZED,
-    LOG_DAMAGED,
-    LOG_VERSION,
-    LOG_SILENT,
-    LOG_CROWD,
-    LOG_IDENTITY,
-    LOG_ENSEMBLE,
+    LOG_LISTENER = TRANSPORT_REFUSALS,
     LOG_UNREACHABLE,
     LOG_LOST,
     LOG_REPLACED,
@@ -63,17 +58,30 @@ struct log_limiter {
     struct log_slot slots[LOG_SLOTS];
 };
 
+/* ---- how many handshakes of one host may fail ---- */
+
+#define FAILED_BURST 32
+#define FAILED_PER_S 8
+#define FAILED_SLOTS 128
+
+struct failed_slot {
+    uint64_t host;    /* admit_host(); 0: free */
+    uint64_t last_ms; /* when `left` was true */
+    uint32_t left;
+};
+
 /* ---- the parts ---- */
 
 /*
- *   CONNECTING --connected--> GREETING --greeting agreed--> UP
- *       |          (accepted) ---^ |                         |
- *       +-----------------------> CLOSING <------------------+
+ *   CONNECTING --connected--> SECURING --TLS agreed--> GREETING --greeting agreed--> UP
+ *       |          (accepted) ---^ |        (without TLS) ---^ |                      |
+ *       +------------------------+-> CLOSING <-----------------+----------------------+
  *
  * A connection is freed when both its handles have reported their close.
  */
 enum conn_state {
     CONN_CONNECTING,
+    CONN_SECURING,
     CONN_GREETING,
     CONN_UP,
     CONN_CLOSING,
@@ -90,6 +98,8 @@ struct conn {
     enum conn_state state;
     bool dialled;
     bool told_up; /* up was called, down not yet */
+    bool refused; /* it is told and counted: only the end is missing */
+    bool tls_begun;
     unsigned handles;
     uint64_t nonce;
     uint64_t up_ms;
@@ -100,8 +110,13 @@ struct conn {
     size_t in_len;
     size_t in_cap;
 
+    struct seal *seal; /* its TLS, or NULL */
+    uint64_t host;     /* accepted: what it is counted by (admit_host()) */
+
     struct buf **out; /* frames not yet given to the socket; owned */
     size_t out_n;
+    size_t out_sealed; /* with TLS: the first of them are records instead, and may leave; and */
+    size_t out_skip;   /* so many bytes of the first frame after them are in these already */
     size_t out_cap;
     size_t out_bytes;     /* of `out` and of the write under way */
     size_t out_allowance; /* what out_bytes may come to */
@@ -142,9 +157,13 @@ struct transport {
     uint64_t nonce;
     size_t queue_bytes_max;
     uint32_t silent_ms;
+    struct tls *tls;
+    uint8_t *wire;  /* with TLS: what is read goes here, and into the connection's seal at once */
+    uint8_t *batch; /* and small frames are put together here */
     struct transport_callbacks cb;
     struct transport_stats stats;
     struct log_limiter limiter;
+    struct failed_slot failed[FAILED_SLOTS];
     uv_tcp_t listener;
     struct peer_link *links; /* the configured ones */
     size_t n_links;
@@ -184,13 +203,34 @@ void conn_listen_cb(uv_stream_t *listener, int status);
 /* Never NULL: a failure shows as the connection's end. */
 struct conn *conn_dial(struct peer_link *pl, const struct sockaddr_storage *address);
 void conn_close(struct conn *c);
+void conn_lost(struct conn *c, int status);         /* the socket has failed or ended */
 void conn_greeted(struct conn *c);                  /* by a peer that may */
 void conn_queue(struct conn *c, struct buf *frame); /* takes over the reference */
 void conn_flush(struct conn *c);
 void conn_tell_down(struct conn *c);
 
-/* transport_frame.c: takes all whole frames out of c->in */
+/* What is ready for the socket leaves before all other frames that are not; takes over the reference. */
+void conn_put_sealed(struct conn *c, struct buf *records);
+/* The socket is connected, the other end may be who it is: it may greet. */
+void conn_begin_greeting(struct conn *c);
+
+/* transport_secure.c: begins the handshake; takes what the socket has read; makes records of queued frames, and returns
+ * how many of c->out may leave now. */
+void conn_secure(struct conn *c);
+void conn_unseal(struct conn *c, const uint8_t *bytes, size_t len);
+size_t conn_seal(struct conn *c);
+#define WIRE_BYTES (64 * 1024) /* of transport.wire */
+
+/* transport_admit.c: what strangers of one host are counted by; whether another connection from there is taken; one
+ * that was has failed; and the oldest that has not greeted goes when there are too many. */
+uint64_t admit_host(const struct sockaddr_storage *address);
+bool admit_conn(struct conn *c);
+void admit_failed(struct transport *t, uint64_t host);
+bool conn_is_ungreeted(const struct conn *c);
+
+/* transport_frame.c: takes all whole frames out of c->in; refuses what stands there instead of one */
 void conn_parse(struct conn *c);
+void conn_refuse_bytes(struct conn *c);
 
 /* transport_members.c: writes whom an unlisted observer may dial besides this server; takes over what it was told. */
 size_t members_text(const struct transport *t, char *text, size_t size);
@@ -210,13 +250,13 @@ size_t dial_addresses(const char *host, uint16_t port, struct sockaddr_storage *
 void address_format(const struct sockaddr_storage *address, char *ret_host, char *ret_address);
 
 /* transport_log.c: a line at most once a minute per reason and address, with a count of the repeats. */
-void log_limited(struct transport *t, enum log_reason reason, const char *address, const char *format, ...)
+void log_limited(struct transport *t, unsigned reason, const char *address, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Logs why, counts and closes. */
+/* Logs why, counts and closes. `reason` is an enum transport_refusal. */
 #define conn_refuse(c, reason, ...)                                                                                    \
     do {                                                                                                               \
-        (c)->t->stats.connections_refused++;                                                                           \
+        (c)->t->stats.refused[reason]++;                                                                               \
         log_limited((c)->t, (reason), (c)->log_key, __VA_ARGS__);                                                      \
         conn_close(c);                                                                                                 \
     } while (0)

@@ -8,7 +8,7 @@
 #define REPEAT_MS  60000
 #define LINE_BYTES 640
 
-static uint64_t limiter_key(enum log_reason reason, const char *address)
+static uint64_t limiter_key(unsigned reason, const char *address)
 {
     uint64_t key = XXH3_64bits_withSeed(address, strlen(address), (uint64_t)reason + 1);
 
@@ -49,7 +49,7 @@ static bool limiter_admit(struct log_limiter *l, uint64_t key, uint64_t now_ms, 
     return true;
 }
 
-void log_limited(struct transport *t, enum log_reason reason, const char *address, const char *format, ...)
+void log_limited(struct transport *t, unsigned reason, const char *address, const char *format, ...)
 {
     char line[LINE_BYTES];
     uint64_t repeats;

@@ -195,12 +195,19 @@ static void add_replica_metrics(const struct replica_status *s, struct text *out
 
 static void add_transport_metrics(const struct transport_stats *t, struct text *out)
 {
+    size_t i;
+
     counter(out, "peer_sent_bytes_total", "Bytes sent to peers.", t->bytes_sent);
     counter(out, "peer_received_bytes_total", "Bytes received from peers.", t->bytes_received);
     counter(out, "peer_sent_frames_total", "Frames sent to peers.", t->frames_sent);
     counter(out, "peer_received_frames_total", "Frames received from peers.", t->frames_received);
-    counter(out, "peer_connections_refused_total", "Connections refused: strangers, other ensembles, damage.",
-            t->connections_refused);
+    text_printf(
+        out, "# HELP znodefs_peer_connections_refused_total Connections refused: strangers, other keys, damage, ...\n"
+             "# TYPE znodefs_peer_connections_refused_total counter\n");
+    for (i = 0; i < TRANSPORT_REFUSALS; i++) {
+        text_printf(out, "znodefs_peer_connections_refused_total{reason=\"%s\"} %" PRIu64 "\n",
+                    transport_refusal_name((enum transport_refusal)i), t->refused[i]);
+    }
 }
 
 static void add_mount_metrics(const struct mount_stats *m, struct text *out)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void append(char **text, const char *more)
@@ -125,6 +126,59 @@ int world_setup(void **state)
     return 0;
 }
 
+const char *world_file(struct world *w, const char *name, const char *contents)
+{
+    static char path[128];
+    FILE *file;
+
+    if (w->dir[0] == '\0') {
+        (void)snprintf(w->dir, sizeof(w->dir), "/tmp/test_tls.XXXXXX");
+        assert_non_null(mkdtemp(w->dir));
+    }
+    (void)snprintf(path, sizeof(path), "%s/%s", w->dir, name);
+    if (contents != NULL) {
+        file = fopen(path, "w");
+        assert_non_null(file);
+        assert_int_equal(fchmod(fileno(file), 0600), 0);
+        assert_true(fputs(contents, file) >= 0);
+        assert_int_equal(fclose(file), 0);
+    }
+    return path;
+}
+
+struct tls *world_key(struct world *w, const char *text)
+{
+    struct tls_config config = {.key_file = world_file(w, "key", text)};
+    struct error err = {{0}};
+    struct tls *tls;
+
+    if (tls_new(&config, &tls, &err) != 0) {
+        fail_msg("%s", err.text);
+    }
+    assert_string_equal(err.text, "");
+    return tls;
+}
+
+int world_setup_tls(void **state)
+{
+    struct world *w;
+
+    assert_int_equal(world_setup(state), 0);
+    w = *state;
+    w->tls = world_key(w, "0123456789abcdef0123456789abcdef\n");
+    return 0;
+}
+
+static void world_remove_dir(struct world *w)
+{
+    char command[64];
+
+    if (w->dir[0] != '\0') {
+        (void)snprintf(command, sizeof(command), "rm -r %s", w->dir);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 void node_stop(struct node *n)
 {
     if (n->transport != NULL) {
@@ -152,6 +206,8 @@ int world_teardown(void **state)
         free(w->nodes[i].events);
         free(w->nodes[i].log);
     }
+    tls_free(w->tls);
+    world_remove_dir(w);
     free(w);
     return 0;
 }
@@ -178,6 +234,7 @@ int node_try_start(struct world *w, size_t index, const struct plan *plan, struc
         .peers = peers,
         .queue_bytes_max = plan->queue_bytes_max,
         .silent_ms = plan->silent_ms,
+        .tls = plan->tls[index] != NULL ? plan->tls[index] : w->tls,
     };
     struct transport_callbacks cb = node_callbacks(n);
     size_t i;
@@ -240,9 +297,22 @@ size_t count_lines(const char *log, const char *part)
 uint64_t node_refused(const struct node *n)
 {
     struct transport_stats stats;
+    uint64_t sum = 0;
+    size_t i;
 
     transport_stats(n->transport, &stats);
-    return stats.connections_refused;
+    for (i = 0; i < TRANSPORT_REFUSALS; i++) {
+        sum += stats.refused[i];
+    }
+    return sum;
+}
+
+uint64_t node_refused_for(const struct node *n, enum transport_refusal reason)
+{
+    struct transport_stats stats;
+
+    transport_stats(n->transport, &stats);
+    return stats.refused[reason];
 }
 
 /* ---- a stranger: a bare socket ---- */

@@ -39,6 +39,8 @@ struct world {
     uv_timer_t deadline;
     bool late;
     struct node nodes[NODES];
+    struct tls *tls; /* of all nodes that have none in their plan; NULL: none */
+    char dir[32];    /* for keys and certificates; "": none yet */
 };
 
 /* What may differ from "all of `n` listed, all participants". */
@@ -48,6 +50,7 @@ struct plan {
     size_t queue_bytes_max;
     uint32_t silent_ms;
     const char *host; /* NULL: 127.0.0.1 */
+    struct tls *tls[NODES];
 };
 
 /* Runs the loop until the condition holds. */
@@ -69,6 +72,12 @@ struct transport_callbacks node_callbacks(struct node *n);
 /* A port that was free a moment ago. */
 uint16_t free_port(void);
 int world_setup(void **state);
+int world_setup_tls(void **state); /* all have one key */
+/* A key made of `text`. */
+struct tls *world_key(struct world *w, const char *text);
+/* The path of a file in w->dir, valid until the next call; written with `contents` unless NULL, readable by nobody
+ * else. */
+const char *world_file(struct world *w, const char *name, const char *contents);
 int world_teardown(void **state);
 void node_stop(struct node *n);
 void world_print(const struct world *w);
@@ -78,6 +87,7 @@ void node_send(struct node *n, uint64_t sid, uint64_t zxid, struct buf *body);
 void node_flush(struct node *n);
 size_t count_lines(const char *log, const char *part);
 uint64_t node_refused(const struct node *n);
+uint64_t node_refused_for(const struct node *n, enum transport_refusal reason);
 int stranger_connect(const struct node *n);
 void stranger_send(int fd, const void *bytes, size_t len);
 /* Reads away what is there; true once the other end has closed. */
