@@ -126,8 +126,8 @@ static void dial_skip_forbidden(struct peer_link *pl)
     while (pl->next_address < pl->n_addresses && !address_allowed(pl, &pl->addresses[pl->next_address])) {
         log_limited(
             pl->t, LOG_UNREACHABLE, pl->host,
-            "%s is not dialled: it is outside this machine's loopback, and peers do not authenticate or encrypt "
-            "yet: if the network is trusted, mount with -o insecure=yes",
+            "%s is not dialled: it is outside this machine's loopback: mount with -o keyFile=FILE, with a copy of the "
+            "other peers' key, or, if the network is trusted, with -o insecure=yes",
             pl->name);
         pl->next_address++;
     }

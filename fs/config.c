@@ -73,6 +73,7 @@ void config_init(struct config *c)
     c->snap_bytes = 4096ull * 1024 * 1024;
     c->snap_retain = 3;
     c->prealloc_bytes = TXNLOG_PREALLOC_BYTES_DEFAULT;
+    c->check_hosts = 1;
     text_init(&c->notes);
 }
 
@@ -96,6 +97,7 @@ void config_release(struct config *c)
     free(c->dynamic_path);
     free(c->data_dir);
     free(c->peer_type);
+    config_release_tls(c);
     text_release(&c->notes);
     memset(c, 0, sizeof(*c));
 }
@@ -413,6 +415,7 @@ int config_load(struct config *c, const char *path, const struct config_override
     } else if (path == NULL) {
         c->data_dir = config_strdup(CONFIG_STANDALONE_DIR);
     }
+    (void)config_load_tls(c, &at, problems);
     config_check_servers(c, problems);
     if (c->data_dir == NULL) {
         config_problem(problems, &at, "dataDir is missing; add a line like dataDir=/var/lib/znodefs");

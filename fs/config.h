@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tls;
+
 #define CONFIG_SID_MAX          255
 #define CONFIG_FILE_MAX         (1024 * 1024) /* bytes of a zoo.cfg */
 #define CONFIG_PEER_TIMEOUT_MIN 50            /* milliseconds */
@@ -57,7 +59,17 @@ struct config {
     uint64_t prealloc_bytes;
     uint64_t listen_all; /* quorumListenOnAllIPs */
     uint64_t insecure;
-    struct text notes; /* lines for the log: ignored keys and the like */
+    char *key_file;      /* znodefs.keyFile, or NULL */
+    uint64_t ssl_quorum; /* sslQuorum: certificates */
+    char *key_store;     /* ssl.quorum.keyStore.location and so on, each or NULL */
+    char *key_type;
+    char *key_password;
+    char *key_password_path;
+    char *trust_store;
+    char *trust_type;
+    uint64_t check_hosts; /* ssl.quorum.hostnameVerification */
+    struct tls *tls;      /* made of these; NULL: peers do not authenticate */
+    struct text notes;    /* lines for the log: ignored keys and the like */
 };
 
 /* What the command line says instead of the file. */
@@ -66,6 +78,10 @@ struct config_overrides {
     const char *data_dir;     /* NULL: not given */
     bool insecure;            /* for a list of hosts only, as is what follows */
     uint64_t peer_timeout_ms; /* 0: not given */
+    const char *key_file;     /* these: NULL: not given */
+    const char *key_store;
+    const char *trust_store;
+    bool unchecked_hosts;
 };
 
 void config_init(struct config *c);

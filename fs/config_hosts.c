@@ -120,16 +120,28 @@ static void check_reach(const struct config *c, const struct config_place *at, s
 {
     size_t i;
 
-    for (i = 0; !c->insecure && i < c->n_hosts; i++) {
+    if (c->insecure || c->key_file != NULL || c->ssl_quorum) {
+        return;
+    }
+    for (i = 0; i < c->n_hosts; i++) {
         if (!config_host_is_loopback(c->hosts[i].host)) {
             config_problem(problems, at,
-                           "%s is not on this machine's loopback (or does not resolve): peers do not authenticate or "
-                           "encrypt yet, so that whoever is on the way there can read and change everything. If the "
-                           "network is trusted, add -o insecure=yes",
+                           "%s is not on this machine's loopback (or does not resolve): without a key whoever is on "
+                           "the way there can read and change everything. Add -o keyFile=FILE, with a copy of the "
+                           "other peers' key. If the network is trusted, add -o insecure=yes instead",
                            c->hosts[i].host);
             return; /* once is enough */
         }
     }
+}
+
+static void take_tls(struct config *c, const struct config_overrides *overrides)
+{
+    c->key_file = overrides->key_file != NULL ? config_strdup(overrides->key_file) : NULL;
+    c->key_store = overrides->key_store != NULL ? config_strdup(overrides->key_store) : NULL;
+    c->trust_store = overrides->trust_store != NULL ? config_strdup(overrides->trust_store) : NULL;
+    c->ssl_quorum = c->key_store != NULL || c->trust_store != NULL;
+    c->check_hosts = !overrides->unchecked_hosts;
 }
 
 int config_load_hosts(struct config *c, const struct config_overrides *overrides, struct text *problems)
@@ -138,10 +150,12 @@ int config_load_hosts(struct config *c, const struct config_overrides *overrides
     size_t before = problems->len;
 
     c->insecure = overrides->insecure;
+    take_tls(c, overrides);
     c->data_max = TXN_DATA_MAX_LIMIT; /* the leader's bound counts, which is not known here */
     if (overrides->peer_timeout_ms != 0) {
         c->peer_timeout_ms = overrides->peer_timeout_ms;
     }
+    (void)config_load_tls(c, &at, problems);
     check_reach(c, &at, problems);
     if (overrides->data_dir != NULL) {
         c->data_dir = config_strdup(overrides->data_dir);

@@ -32,6 +32,10 @@ char *config_take_host(char **rest);
 bool config_set_key(struct config *c, const struct config_place *at, const char *key, const char *value,
                     struct text *ignored, struct text *problems);
 
+/* config_tls.c: reads the key or the certificates that are named. False after telling a problem. */
+void config_release_tls(struct config *c);
+bool config_load_tls(struct config *c, const struct config_place *at, struct text *problems);
+
 /* config_server.c: a line server.N=..., `number` being the N. */
 bool config_add_server(struct config *c, const struct config_place *at, const char *number, const char *value,
                        struct text *problems);

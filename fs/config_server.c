@@ -257,14 +257,15 @@ bool config_host_is_loopback(const char *host)
 }
 
 #define INSECURE_MEANS                                                                                                 \
-    "peers do not authenticate or encrypt yet, so that anyone who reaches the peer port can read and change "          \
-    "everything. If only trusted machines reach it, add the line znodefs.insecure=yes"
+    "without a key anyone who reaches the peer port can read and change everything. Make one, copy it to every "       \
+    "peer, and name it: znodefs --genkey /etc/znodefs.key, and the line znodefs.keyFile=/etc/znodefs.key (or "         \
+    "certificates, see README). If only trusted machines reach the port, add the line znodefs.insecure=yes instead"
 
 static void check_reach(const struct config *c, struct text *problems)
 {
     size_t i;
 
-    if (c->insecure || c->n_servers == 0) {
+    if (c->insecure || c->key_file != NULL || c->ssl_quorum || c->n_servers == 0) {
         return;
     }
     if (c->listen_all) {

@@ -37,7 +37,7 @@ struct mount {
     struct replica_listener *listener;
     struct park park;
     struct inodes inodes;
-    struct call *calls; /* under way */
+    struct call *calls;         /* under way */
     struct dot_file *dot_files; /* open */
     unsigned n_exports;
     struct dot_poller *dot_polls;

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "consensus/peer.h"
 #include "daemon.h"
+#include "genkey.h"
 #include "log.h"
 #include "mount.h"
 #include "options.h"
@@ -189,7 +190,7 @@ static void fill_hosts(struct app *app, struct peer_config *pc)
     }
     pc->transport.peers = app->others;
     pc->transport.n_peers = c->n_hosts;
-    pc->transport.loopback_only = !c->insecure;
+    pc->transport.loopback_only = !c->insecure && c->tls == NULL;
 }
 
 /* Who takes part, as each layer wants to be told. */
@@ -254,6 +255,7 @@ static void fill_peer_config(struct app *app, struct peer_config *pc)
     pc->transport.sid = c->sid;
     pc->transport.observer = pc->replica.zab.observer;
     pc->transport.queue_bytes_max = QUEUE_BYTES_MAX;
+    pc->transport.tls = c->tls;
     if (self != NULL && !self->observer) {
         pc->transport.listen_host = c->listen_all ? "0.0.0.0" : self->host;
         pc->transport.listen_port = self->peer_port;
@@ -285,6 +287,7 @@ static int start_peer(struct app *app)
 
 static int start_mount(struct app *app)
 {
+    static const char *const tls_words[] = {[TLS_NONE] = "none", [TLS_KEY] = "key", [TLS_CERTIFICATE] = "certificate"};
     const struct options *o = &app->options;
     const struct mount_options mo = {.source = o->source,
                                      .mountpoint = app->mountpoint,
@@ -308,7 +311,8 @@ static int start_mount(struct app *app)
     app->report = (struct report){.peer = app->peer,
                                   .servers = app->servers,
                                   .n_servers = app->config.n_servers,
-                                  .insecure = app->config.insecure != 0};
+                                  .insecure = app->config.insecure != 0 && app->config.tls == NULL,
+                                  .tls = tls_words[tls_kind(app->config.tls)]};
     if (app->mountpoint == NULL) {
         return EXIT_CODE_OK;
     }
@@ -519,6 +523,9 @@ static int run(struct app *app, int argc, char **argv, struct text *problems)
     if (app->options.version) {
         printf("znodefs %s\n", ZNODEFS_VERSION);
         return EXIT_CODE_OK;
+    }
+    if (app->options.genkey) {
+        return genkey(app->options.source) ? EXIT_CODE_OK : EXIT_CODE_USAGE;
     }
     if (app->options.hosts) {
         if (config_parse_hosts(&app->config, app->options.source, problems) != 0) {

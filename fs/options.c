@@ -2,6 +2,7 @@
 
 #include "suggest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stddef.h>
@@ -21,6 +22,10 @@ enum option_kind {
     OPTION_TIMEO,
     OPTION_LOG,
     OPTION_INSECURE,
+    OPTION_KEY_FILE,
+    OPTION_KEY_STORE,
+    OPTION_TRUST_STORE,
+    OPTION_CHECK_HOSTS,
     OPTION_PEER_TIMEOUT,
     OPTION_LATER,     /* announced, not there yet */
     OPTION_TOLERATED, /* mount(8)'s, for others to obey */
@@ -48,6 +53,10 @@ static const struct option_rule rules[] = {
     {"timeo=", OPTION_TIMEO, 0},
     {"log=", OPTION_LOG, 0},
     {"insecure=", OPTION_INSECURE, 0},
+    {"keyFile=", OPTION_KEY_FILE, 0},
+    {"keyStore=", OPTION_KEY_STORE, 0},
+    {"trustStore=", OPTION_TRUST_STORE, 0},
+    {"hostnameVerification=", OPTION_CHECK_HOSTS, 0},
     {"peerTimeout=", OPTION_PEER_TIMEOUT, 0},
     ON("strict", strict),
     ON("soft", soft),
@@ -178,14 +187,43 @@ static void set_path(char **field, const char *word, struct text *problems)
     *field = copy_value(word);
 }
 
-static void set_insecure(struct options *o, const char *value, struct text *problems)
+/* False after telling a problem. */
+static bool parse_yes(const char *word, struct text *problems, bool *ret_yes)
 {
+    const char *value = strchr(word, '=') + 1;
+
     if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0) {
-        text_printf(problems, "-o insecure=%s: say yes or no\n", value);
+        text_printf(problems, "-o %s: say yes or no\n", word);
+        return false;
+    }
+    *ret_yes = strcmp(value, "yes") == 0;
+    return true;
+}
+
+static void set_tls(struct options *o, enum option_kind kind, const char *word, struct text *problems)
+{
+    bool yes = true;
+
+    o->tls_given = true;
+    switch (kind) {
+    case OPTION_INSECURE:
+        (void)parse_yes(word, problems, &o->overrides.insecure);
+        return;
+    case OPTION_CHECK_HOSTS:
+        (void)parse_yes(word, problems, &yes);
+        o->overrides.unchecked_hosts = !yes;
+        return;
+    case OPTION_KEY_FILE:
+        set_path(&o->key_file, word, problems);
+        return;
+    case OPTION_KEY_STORE:
+        set_path(&o->key_store, word, problems);
+        return;
+    default:
+        assert(kind == OPTION_TRUST_STORE);
+        set_path(&o->trust_store, word, problems);
         return;
     }
-    o->overrides.insecure = strcmp(value, "yes") == 0;
-    o->insecure_given = true;
 }
 
 static void set_peer_timeout(struct options *o, const char *value, struct text *problems)
@@ -242,7 +280,11 @@ static void take_word(struct options *o, const char *word, struct text *problems
         set_path(&o->log_path, word, problems);
         return;
     case OPTION_INSECURE:
-        set_insecure(o, strchr(word, '=') + 1, problems);
+    case OPTION_KEY_FILE:
+    case OPTION_KEY_STORE:
+    case OPTION_TRUST_STORE:
+    case OPTION_CHECK_HOSTS:
+        set_tls(o, rule->kind, word, problems);
         return;
     case OPTION_PEER_TIMEOUT:
         set_peer_timeout(o, strchr(word, '=') + 1, problems);
@@ -302,8 +344,10 @@ static void check_fits(const struct options *o, struct text *problems)
     if (o->hosts && o->overrides.sid != 0) {
         text_printf(problems, "-o myid does not go with a list of hosts: such a mount draws its own number; drop it\n");
     }
-    if (!o->hosts && o->insecure_given) {
-        text_printf(problems, "-o insecure is for a list of hosts; a zoo.cfg says znodefs.insecure=yes\n");
+    if (!o->hosts && o->tls_given) {
+        text_printf(problems,
+                    "-o insecure, keyFile, keyStore, trustStore and hostnameVerification are for a list of hosts; "
+                    "a zoo.cfg says znodefs.insecure=yes, znodefs.keyFile=FILE, ...\n");
     }
     if (!o->hosts && o->overrides.peer_timeout_ms != 0) {
         text_printf(problems, "-o peerTimeout is for a list of hosts; a zoo.cfg says znodefs.peerTimeout=...\n");
@@ -312,6 +356,13 @@ static void check_fits(const struct options *o, struct text *problems)
 
 static void check_operands(struct options *o, int argc, char **argv, struct text *problems)
 {
+    if (o->genkey) {
+        o->source = argc == 1 ? argv[0] : NULL;
+        if (argc > 1) {
+            text_printf(problems, "--genkey makes one file at a time\n");
+        }
+        return;
+    }
     if (argc != 2) {
         text_printf(problems, "%s: give SOURCE and MOUNTPOINT; -h explains both\n",
                     argc < 2 ? "something is missing" : "there is too much");
@@ -326,7 +377,8 @@ static void check_operands(struct options *o, int argc, char **argv, struct text
 
 int options_parse(struct options *o, int argc, char **argv, struct text *problems)
 {
-    static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
+    static const struct option longs[] = {
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {"genkey", no_argument, NULL, 'K'}, {0}};
     size_t before = problems->len;
     int c;
 
@@ -350,6 +402,9 @@ int options_parse(struct options *o, int argc, char **argv, struct text *problem
         case 'h':
             o->help = true;
             break;
+        case 'K':
+            o->genkey = true;
+            break;
         case 'o':
             take_list(o, optarg, problems);
             break;
@@ -359,6 +414,9 @@ int options_parse(struct options *o, int argc, char **argv, struct text *problem
         }
     }
     o->overrides.data_dir = o->data_dir;
+    o->overrides.key_file = o->key_file;
+    o->overrides.key_store = o->key_store;
+    o->overrides.trust_store = o->trust_store;
     if (!o->help && !o->version) {
         check_operands(o, argc - optind, argv + optind, problems);
     }
@@ -375,6 +433,9 @@ void options_release(struct options *o)
     free(o->fuse_options);
     free(o->data_dir);
     free(o->log_path);
+    free(o->key_file);
+    free(o->key_store);
+    free(o->trust_store);
     text_release(&o->notes);
     memset(o, 0, sizeof(*o));
 }
@@ -383,6 +444,7 @@ void options_usage(FILE *out)
 {
     static const char usage[] =
         "usage: znodefs [-f] [-d] [-V] [-h] [-o opt,...] SOURCE MOUNTPOINT\n"
+        "       znodefs --genkey [FILE]\n"
         "\n"
         "Starts one peer of an ensemble and mounts the replicated tree. Returns once the mount answers.\n"
         "\n"
@@ -395,11 +457,14 @@ void options_usage(FILE *out)
         "  -d  the same, and trace every request\n"
         "  -V  print the version\n"
         "  -h  print this\n"
+        "  --genkey  make a key that peers share, in FILE or on stdout\n"
         "\n"
         "  -o myid=N         this server's number, instead of dataDir/myid\n"
         "  -o dataDir=DIR    instead of the zoo.cfg's; for standalone the default is " CONFIG_STANDALONE_DIR ",\n"
         "                    for a list of hosts none: then nothing is kept\n"
-        "  -o insecure=yes   allow SOURCE to name hosts outside loopback, although peers do not authenticate\n"
+        "  -o keyFile=FILE   with hosts: the key that all peers share (a zoo.cfg says znodefs.keyFile)\n"
+        "  -o keyStore=FILE,trustStore=FILE,hostnameVerification=no   with hosts: certificates, as PEM\n"
+        "  -o insecure=yes   allow SOURCE to name hosts outside loopback without a key or certificates\n"
         "  -o peerTimeout=MS with hosts: the ensemble's znodefs.peerTimeout, if it is not 1000\n"
         "  -o log=FILE       log into FILE instead of stderr and, in the background, syslog\n"
         "  -o timeo=SECONDS  without a quorum for this long, calls that change something fail (default 5)\n"

@@ -11,12 +11,13 @@ struct options {
     bool debug;
     bool version; /* asked for; the rest is not checked then */
     bool help;
+    bool genkey;            /* asked for; source is the file then, or NULL */
     const char *source;     /* as given; in argv */
     const char *mountpoint; /* as given; in argv */
     bool standalone;        /* what SOURCE is: this, */
     bool hosts;             /* or a list of hosts, not looked into yet; else a zoo.cfg */
     bool unmounted;         /* MOUNTPOINT is `none` */
-    bool insecure_given;
+    bool tls_given;         /* an option about TLS, insecure= included */
     bool read_only;
     bool sync;
     bool soft;
@@ -25,7 +26,10 @@ struct options {
     uint32_t timeo_ms;
     struct config_overrides overrides; /* data_dir is data_dir below */
     char *data_dir;
-    char *log_path;      /* -o log=, or NULL */
+    char *log_path; /* -o log=, or NULL */
+    char *key_file; /* these: as data_dir */
+    char *key_store;
+    char *trust_store;
     char **fuse_options; /* to pass on, each as -o would name it */
     size_t n_fuse_options;
     struct text notes; /* lines for the log: options known but not there yet */

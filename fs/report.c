@@ -69,6 +69,7 @@ void report_status(const struct report *r, struct text *out)
     /* Beyond the promised keys: what makes two peers comparable, and what is dangerous. */
     text_printf(out, "digest\t0x%016" PRIx64 "\n", s.digest);
     text_printf(out, "readable\t%s\n", s.readable ? "yes" : "no");
+    text_printf(out, "tls\t%s\n", r->tls);
     text_printf(out, "insecure\t%s\n", r->insecure ? "yes" : "no");
     add_publish_lost(r, out);
 }

@@ -22,6 +22,7 @@ struct report {
     const struct report_server *servers;
     size_t n_servers;
     bool insecure;
+    const char *tls; /* key, certificate, none */
 };
 
 /* Each appends its text to `out`. */

@@ -167,11 +167,80 @@ static void test_keys(void **state)
     refused(f, "ticktime=2000\n", "did you mean tickTime?");
     refused(f, "frobnicate=1\n", "unknown key frobnicate");
     refused(f, "group.1=1:2\n", "group.1=1:2: hierarchical");
-    refused(f, "sslQuorum=true\n", "cannot encrypt");
     accepted(f, "sslQuorum=false\n");
     refused(f, "tickTime\n", "is not key=value");
     refused(f, "=5\n", "no key before");
     refused(f, "tickTime=1000\ntickTime=2000\n", "zoo.cfg:3: tickTime is given already in line 2");
+}
+
+/* Loads one line, which names a file of the fixture's folder in place of its %s. */
+static int load_naming(struct fixture *f, const char *line)
+{
+    char *lines = NULL;
+    int rv;
+
+    assert_true(asprintf(&lines, line, f->dir, f->dir) > 0);
+    rv = load(f, lines);
+    free(lines);
+    return rv;
+}
+
+static void put_secret(struct fixture *f, const char *name, const char *contents, mode_t mode)
+{
+    char *path = NULL;
+
+    assert_true(asprintf(&path, "%s/%s", f->dir, name) > 0);
+    put(path, contents);
+    assert_int_equal(chmod(path, mode), 0);
+    free(path);
+}
+
+#define KEY "0123456789abcdef0123456789abcdef\n"
+
+static void test_key_file(void **state)
+{
+    struct fixture *f = *state;
+
+    put_myid(f, "1\n");
+    put_secret(f, "key", KEY, 0600);
+    /* With it peers may be anywhere. */
+    assert_int_equal(load_naming(f, "znodefs.keyFile=%s/key\nserver.1=192.0.2.1:2888:3888\n"), 0);
+    assert_non_null(f->config.tls);
+    put_secret(f, "key", KEY, 0644);
+    assert_int_not_equal(load_naming(f, "znodefs.keyFile=%s/key\n"), 0);
+    says(f, "/key: others than its owner may read or write it: chmod 600 ");
+    put_secret(f, "key", "short\n", 0600);
+    assert_int_not_equal(load_naming(f, "znodefs.keyFile=%s/key\nserver.1=192.0.2.1:2888:3888\n"), 0);
+    says(f, "has 5 bytes, which could be guessed; a key has 32 or more: make one with znodefs --genkey");
+    assert_null(strstr(f->problems.chars, "loopback")); /* one thing after the other */
+    assert_int_not_equal(load_naming(f, "znodefs.keyFile=%s/none\n"), 0);
+    says(f, "/none: can't be opened: No such file or directory; copy it from another peer");
+    refused(f, "znodefs.keyFile=\n", "znodefs.keyFile has no value");
+}
+
+static void test_certificate_keys(void **state)
+{
+    struct fixture *f = *state;
+
+    put_secret(f, "key", KEY, 0600);
+    refused(f, "sslQuorum=true\n", "there is no key store: certificates need both, ssl.quorum.keyStore.location");
+    refused(f, "sslQuorum=true\nssl.quorum.keyStore.location=/k.pem\n", "there is no trust store");
+    refused(f, "sslQuorum=true\nssl.quorum.keyStore.location=/k.pem\nssl.quorum.trustStore.location=/t.pem\n",
+            "/k.pem: can't be opened");
+    refused(f,
+            "sslQuorum=true\nssl.quorum.keyStore.location=/k\nssl.quorum.trustStore.location=/t\n"
+            "ssl.quorum.keyStore.type=JKS\n",
+            "ssl.quorum.keyStore.type=JKS: key and certificates must be PEM; convert them: openssl pkcs12");
+    refused(f, "ssl.quorum.crl=true\n", "revoked certificates are not looked up");
+    accepted(f, "ssl.quorum.crl=false\nssl.quorum.protocol=TLSv1.3\n");
+    accepted(f, "ssl.quorum.keyStore.location=/k.pem\n");
+    assert_non_null(strstr(f->config.notes.chars, "ssl.quorum.* has no effect without sslQuorum=true"));
+    assert_int_not_equal(load_naming(f, "znodefs.keyFile=%s/key\nsslQuorum=true\n"), 0);
+    says(f, "there are a key file and certificates; keep one of the two");
+    assert_int_not_equal(load_naming(f, "sslQuorum=true\nssl.quorum.keyStore.location=%s/key\n"
+                                        "ssl.quorum.trustStore.location=%s/key\n"),
+                         0);
+    says(f, "/key: no certificate can be read from it");
 }
 
 static void test_all_at_once(void **state)
@@ -471,6 +540,18 @@ static void test_source(void **state)
     assert_int_not_equal(PARSE(&o, &problems, "-o", "insecure=yes", "standalone", "/mnt"), 0);
     assert_non_null(strstr(problems.chars, "znodefs.insecure=yes"));
     options_release(&o);
+    assert_int_equal(PARSE(&o, &problems, "-o", "keyFile=/k,hostnameVerification=no", "host1", "/mnt"), 0);
+    assert_string_equal(o.overrides.key_file, "/k");
+    assert_true(o.overrides.unchecked_hosts);
+    options_release(&o);
+    assert_int_not_equal(PARSE(&o, &problems, "-o", "hostnameVerification=maybe", "host1", "/mnt"), 0);
+    assert_non_null(strstr(problems.chars, "hostnameVerification=maybe: say yes or no"));
+    options_release(&o);
+    assert_int_equal(PARSE(&o, &problems, "--genkey"), 0);
+    assert_true(o.genkey && o.source == NULL);
+    options_release(&o);
+    assert_int_not_equal(PARSE(&o, &problems, "--genkey", "a", "b"), 0);
+    options_release(&o);
     assert_int_not_equal(PARSE(&o, &problems, "-f"), 0);
     assert_non_null(strstr(problems.chars, "something is missing"));
     options_release(&o);
@@ -487,6 +568,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_server_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shared_ports, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loopback, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_key_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_certificate_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_myid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_data_dir, setup, teardown),
         cmocka_unit_test_setup_teardown(test_files, setup, teardown),
