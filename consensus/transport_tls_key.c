@@ -47,7 +47,7 @@ static int secret_open(const char *path, int *ret_fd, struct error *err)
 
 int tls_secret_check(const char *path, struct error *err)
 {
-    int fd;
+    int fd = -1;
     int rv = secret_open(path, &fd, err);
 
     if (rv == 0) {
@@ -59,7 +59,7 @@ int tls_secret_check(const char *path, struct error *err)
 static int secret_read(const char *path, unsigned char *bytes, size_t max, size_t *ret_len, struct error *err)
 {
     size_t len = 0;
-    int fd;
+    int fd = -1;
     int rv = secret_open(path, &fd, err);
 
     if (rv != 0) {
