@@ -1,6 +1,6 @@
 # znodefs: `make run` for three mounts of one tree, `make test` for every test, `make help` for the rest.
 #
-# Objects go to build/, with SANITIZE=address,undefined to build/address-undefined/, with MUTANT=name to
+# Objects go to build/, with SANITIZE=address,undefined to build/address-undefined/, those with the fault MUTANT=name to
 # build/mutant-name/: no two kinds of build ever share a file.
 
 JOBS      ?= $(shell nproc)
@@ -22,7 +22,8 @@ WERROR  ?= 1
 PYTHON  := /usr/bin/python3
 
 comma := ,
-BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(MUTANT),/mutant-$(MUTANT))
+PLAIN := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))
+BUILD := $(PLAIN)$(if $(MUTANT),/mutant-$(MUTANT))
 
 # ---- packages ----
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
@@ -60,6 +61,9 @@ LDLIBS      = -Wl,--as-needed $(PKG_LIBS) -pthread
 
 # ---- sources ----
 object = $(patsubst %.c,$(BUILD)/%.o,$(1))
+# Of a mutant only what has its fault is compiled anew.
+MUTATED := $(if $(MUTANT),$(shell grep -lw ZNODEFS_MUTANT_$(MUTANT) store/*.c consensus/*.c))
+mutated = $(foreach s,$(1),$(if $(filter $(s),$(MUTATED)),$(BUILD),$(PLAIN))/$(s:.c=.o))
 # A unit test that includes nothing of fs or the simulator is built without it.
 including = $(if $(1),$(shell grep -lE '^\#include "($(2))/' $(1)))
 
@@ -137,12 +141,18 @@ $(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS))
 $(BUILD)/znodefs-check: $(call object,$(CHECK)) $(BUILD)/libstore.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(BUILD)/znodefs-sim: $(call object,$(SIM) $(PURE) $(STORE))
+$(BUILD)/znodefs-sim: $(call mutated,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
 	$(Q)$(link) $(addprefix @,$(wildcard tests/sim/sim.ldflags))
 $(BUILD)/conformance: $(call object,$(CONFORMANCE))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+ifneq ($(MUTANT),)
+.PHONY: plain-sim
+plain-sim:
+	+@$(MAKE) MUTANT= $(PLAIN)/znodefs-sim
+$(filter-out $(BUILD)/%,$(call mutated,$(SIM) $(PURE) $(STORE))): plain-sim ;
+endif
 $(call unit_binary,$(UNITS_FS)): $(BUILD)/libfs.a
 $(call unit_binary,$(UNITS_SIM)): $(BUILD)/libsim.a
 $(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libconsensus.a \

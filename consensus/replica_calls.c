@@ -162,6 +162,12 @@ void replica_submit(struct replica *r, struct replica_call *call, const struct o
     if (call->patience != REPLICA_HARD) {
         r->n_bounded++;
     }
+#ifdef ZNODEFS_MUTANT_LOCAL_BARRIER
+    if (op->kind == OP_NOP && r->ready) {
+        decide(r, call, &(struct outcome){.zxid = state_zxid(r->store.state)}); /* Seeded fault. */
+        return;
+    }
+#endif
     if (call->body->len > REPLICA_REQUEST_MAX) {
         decide_error(r, call, EFBIG);
     } else if (r->stopping) {

@@ -108,6 +108,10 @@ static int run_snapshot(struct disk_job *job)
 {
     int rv;
 
+#ifdef ZNODEFS_MUTANT_RESET_BEFORE_SNAPSHOT
+    rv = txnlog_reset(job->log, job->zxid, &job->err); /* Seeded fault. */
+    assert(rv != 1);
+#endif
     rv = judge_incoming(job, snapshot_incoming_finish(job->incoming, job->zxid, &job->state, &job->err));
     if (rv != 0) {
         return rv;

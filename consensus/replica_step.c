@@ -239,6 +239,9 @@ static struct buf *stamp(struct replica *r, const struct buf *request)
 {
     int64_t time_ns = r->env.wall_ns(r->env.arg);
 
+#ifdef ZNODEFS_MUTANT_CLOCK_GOES_BACK
+    r->time_ns = 0; /* Seeded fault. */
+#endif
     if (time_ns <= r->time_ns) {
         time_ns = r->time_ns == INT64_MAX ? INT64_MAX : r->time_ns + 1;
     }

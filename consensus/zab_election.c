@@ -25,9 +25,11 @@ static bool vote_better(const struct zab_vote *a, const struct zab_vote *b)
     if (a->sole != b->sole) {
         return a->sole; /* the others of its epoch have a part of its history, and none of its power over virgins */
     }
+#ifndef ZNODEFS_MUTANT_ELECT_BY_ID /* Seeded fault, with the one in zab_leader.c. */
     if (a->zxid != b->zxid) {
         return a->zxid > b->zxid;
     }
+#endif
     return a->sid > b->sid;
 }
 
@@ -126,13 +128,17 @@ static void check(struct zab *z)
 {
     bool formation = is_formation(z);
     bool anyone = formation || z->election.vote.sole;
-    size_t votes = !zab_is_virgin(z) || anyone;
+    size_t votes = 0;
     bool agreed = true;
     size_t i;
 
     if (z->observer) {
         return;
     }
+#ifdef ZNODEFS_MUTANT_EMPTY_VOTE
+    anyone = true; /* Seeded fault. */
+#endif
+    votes += !zab_is_virgin(z) || anyone;
     for (i = 0; i < z->n_peers; i++) {
         const struct zab_peer *p = &z->peers[i];
 
@@ -141,6 +147,9 @@ static void check(struct zab *z)
         }
         if (in_round(z, p) && p->vote.sid == z->election.vote.sid) {
             votes += !p->virgin || anyone;
+#ifdef ZNODEFS_MUTANT_VOTE_TWICE
+            votes++; /* Seeded fault. */
+#endif
         } else {
             agreed = false;
         }
@@ -183,6 +192,19 @@ void zab_look(struct zab *z)
 {
     size_t i;
 
+#ifdef ZNODEFS_MUTANT_COMMIT_AFTER_RESIGNING
+    if (z->role == ZAB_LEADING && z->leading.phase == LEADER_BROADCAST) {
+        zab_commit_to(z, zab_log_last(&z->log)); /* Seeded fault. */
+    }
+#endif
+#ifdef ZNODEFS_MUTANT_HALF_SNAPSHOT
+    if (z->learning.snap_chunks) {
+        z->learning.snap_chunks = false; /* Seeded fault: what has come is taken for the whole. */
+        z->snap_in_flight = true;
+        zab_log_reset(&z->log, z->learning.zxid_snap);
+        zab_emit(z, ZAB_OUT_SNAP_INSTALL)->zxid = z->learning.zxid_snap;
+    }
+#endif
     if (z->learning.snap_chunks) {
         z->learning.snap_chunks = false;
         (void)zab_emit(z, ZAB_OUT_SNAP_DROP);
@@ -199,7 +221,12 @@ void zab_look(struct zab *z)
 /* Lesson 1: vote with what the disk has. Whatever was put out before must be on it first. */
 void election_on_disk(struct zab *z)
 {
-    if (!z->election.started && zab_disk_idle(z)) {
+    bool idle = zab_disk_idle(z);
+
+#ifdef ZNODEFS_MUTANT_VOTE_FROM_MEMORY
+    idle = z->epochs_in_flight == 0 && !z->truncate_in_flight && !z->snap_in_flight; /* Seeded fault. */
+#endif
+    if (!z->election.started && idle) {
         begin(z);
     }
 }

@@ -18,6 +18,9 @@ static void set_leader_phase(struct zab *z, enum leader_phase phase)
 /* Does a peer that was never synchronized count? See zab_election.c. */
 static bool virgins_count(const struct zab *z)
 {
+#ifdef ZNODEFS_MUTANT_EMPTY_VOTE
+    return true; /* Seeded fault. */
+#endif
     return z->leading.formation || z->sole;
 }
 
@@ -32,6 +35,9 @@ static bool have_quorum(const struct zab *z, enum learner_phase phase)
 
         if (p->participant && p->phase >= phase && (!p->virgin || virgins_count(z))) {
             n++;
+#ifdef ZNODEFS_MUTANT_VOTE_TWICE
+            n++; /* Seeded fault. */
+#endif
         }
     }
     return n >= zab_quorum(z);
@@ -58,6 +64,12 @@ static void check_discovery(struct zab *z)
                      "Remove its data directory and let it synchronize again from the others");
         return;
     }
+#ifdef ZNODEFS_MUTANT_REUSE_ZXID
+    if (newest == z->accepted_epoch && z->accepted_from == z->sid && newest == z->current_epoch) {
+        newest--; /* Seeded fault: its own last epoch again, from where its log ends. */
+        z->leading.counter = zxid_epoch(zab_log_last(&z->log)) > newest ? zxid_counter(zab_log_last(&z->log)) : 0;
+    }
+#endif
     z->leading.epoch = newest + 1;
     z->accepted_epoch = newest + 1;
     z->accepted_from = z->sid;
@@ -145,6 +157,9 @@ static bool is_vouched_for(const struct zab *z, const struct zab_peer *p)
     if (!p->virgin || !p->participant || virgins_count(z)) {
         return true;
     }
+#ifdef ZNODEFS_MUTANT_WITHOUT_VOUCHERS
+    return true; /* Seeded fault. */
+#endif
     for (i = 0; i < z->n_peers; i++) {
         const struct zab_peer *q = &z->peers[i];
 
@@ -219,6 +234,9 @@ static bool more_recent(const struct zab *z, const struct zab_peer *p)
     if (p->current_epoch != z->current_epoch) {
         return p->current_epoch > z->current_epoch;
     }
+#ifdef ZNODEFS_MUTANT_ELECT_BY_ID
+    return false; /* Seeded fault. */
+#endif
     return p->zxid > zab_log_last(&z->log);
 }
 
@@ -248,6 +266,7 @@ void leader_on_ackepoch(struct zab *z, struct zab_peer *p, const struct zab_pack
 /* The newest zxid that a quorum of the participants has on disk. */
 static uint64_t quorum_zxid(const struct zab *z)
 {
+    uint64_t own = z->zxid_synced;
     uint64_t best = 0;
     size_t i;
     size_t j;
@@ -256,9 +275,12 @@ static uint64_t quorum_zxid(const struct zab *z)
 #ifdef ZNODEFS_MUTANT_COMMIT_MINORITY
     quorum -= quorum > 1; /* Seeded fault. */
 #endif
+#ifdef ZNODEFS_MUTANT_COMMIT_UNSYNCED
+    own = zab_log_last(&z->log); /* Seeded fault: the leader counts itself before its disk has it. */
+#endif
     for (i = 0; i <= z->n_peers; i++) {
-        uint64_t candidate = i == z->n_peers ? z->zxid_synced : z->peers[i].zxid_acked;
-        size_t n = z->zxid_synced >= candidate;
+        uint64_t candidate = i == z->n_peers ? own : z->peers[i].zxid_acked;
+        size_t n = own >= candidate;
 
         if (i < z->n_peers && (!z->peers[i].participant || z->peers[i].phase < LEARNER_SYNCED)) {
             continue;
@@ -324,6 +346,12 @@ void leader_try_commit(struct zab *z)
 
 void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
 {
+#ifdef ZNODEFS_MUTANT_ACK_OVERTAKES
+    if (z->role == ZAB_LEADING && p->phase == LEARNER_SYNCING) {
+        sync_on_ack_newleader(z, p, packet); /* Seeded fault, with the one in zab_learner.c. */
+        return;
+    }
+#endif
     if (z->role != ZAB_LEADING || p->phase < LEARNER_SYNCED) {
         return;
     }
@@ -494,6 +522,9 @@ static uint64_t resign_ms(const struct zab *z)
     if (zab_quorum(z) == 1) {
         return UINT64_MAX;
     }
+#ifdef ZNODEFS_MUTANT_NO_RESIGNING
+    return UINT64_MAX; /* Seeded fault. */
+#endif
     if (z->leading.phase == LEADER_SYNC) {
         due += (uint64_t)z->peer_timeout_ms * (ZAB_SYNC_PATIENCE - 1);
     }

@@ -75,6 +75,10 @@ static void learner_on_leaderinfo(struct zab *z, const struct zab_packet *packet
     } else {
         z->accepted_epoch = packet->epoch;
         z->accepted_from = z->leader;
+#ifdef ZNODEFS_MUTANT_FORGET_PROMISE
+        send_ackepoch(z); /* Seeded fault: it is in memory only. */
+        return;
+#endif
         set_learning_phase(z, LEARNING_PROMISE);
         zab_emit_epochs(z);
     }
@@ -92,6 +96,11 @@ static bool append(struct zab *z, const struct zab_packet *packet)
         return false;
     }
     zab_log_append(&z->log, &entry);
+#ifdef ZNODEFS_MUTANT_LOSE_PROPOSAL
+    if (z->learning.phase > LEARNING_SYNC && z->learning.phase < LEARNING_BROADCAST) {
+        return true; /* Seeded fault: between NEWLEADER and UPTODATE it is kept in memory only. */
+    }
+#endif
     zab_emit_append(z, &entry);
     return true;
 }
@@ -243,6 +252,9 @@ static void learner_on_newleader(struct zab *z, const struct zab_packet *packet)
     }
     z->learning.zxid_newleader = packet->zxid;
     set_learning_phase(z, LEARNING_NEWLEADER_LOG);
+#ifdef ZNODEFS_MUTANT_SERVE_BEFORE_UPTODATE
+    zab_set_role(z, z->role, z->leader, true); /* Seeded fault. */
+#endif
     check_newleader(z);
 }
 
@@ -250,6 +262,11 @@ static void learner_on_newleader(struct zab *z, const struct zab_packet *packet)
 
 static void send_ack(struct zab *z)
 {
+#ifdef ZNODEFS_MUTANT_ACK_OVERTAKES
+    if (z->learning.phase >= LEARNING_NEWLEADER_LOG && z->learning.phase < LEARNING_ACKED && !z->observer) {
+        (void)zab_send(z, z->leader, ZAB_ACK, z->zxid_synced); /* Seeded fault. */
+    }
+#endif
     if (z->learning.phase >= LEARNING_ACKED && !z->observer) {
         (void)zab_send(z, z->leader, ZAB_ACK, z->zxid_synced);
     }

@@ -158,6 +158,11 @@ void session_open(struct sessions *ss, uint64_t id, uint64_t server, uint64_t zx
         }
         s = next;
     }
+#ifdef ZNODEFS_MUTANT_EVICT_SESSIONS
+    if (ss->by_id.count >= 2) { /* Seeded fault. */
+        session_drop(ss, ss->oldest);
+    }
+#endif
     if (ss->by_id.count >= SESSIONS_MAX) {
         assert(ss->oldest != NULL);
         session_drop(ss, ss->oldest);

@@ -96,7 +96,11 @@ static int keep_file(struct snapshot_incoming *in, uint64_t zxid, struct error *
     int rv;
 
     snapshot_name(name, zxid, "");
+#ifdef ZNODEFS_MUTANT_SNAPSHOT_NOT_SYNCED
+    rv = 0; /* Seeded fault. */
+#else
     rv = ops->sync(in->file);
+#endif
     close_file(in);
     if (rv == 0) {
         rv = ops->rename(in->disk, INCOMING_NAME, name);

@@ -194,6 +194,10 @@ static int on_trailer(struct snapshot_reader *r)
         return fail(
             r, error_set(&r->error, -EBADMSG, "the trailer at offset %" PRIu64 " counts something else", r->offset));
     }
+#ifdef ZNODEFS_MUTANT_FORGET_RECORD
+    next_part(r, STAGE_END, 0); /* Seeded fault, with the one in snapshot_record.c. */
+    return 0;
+#endif
     if (le_get64(fields + 24) != state_digest(s)) {
         return fail(r,
                     error_set(&r->error, -EBADMSG, "the trailer at offset %" PRIu64 " has another digest", r->offset));
@@ -276,6 +280,11 @@ int snapshot_reader_finish(struct snapshot_reader *r, struct state **ret_state, 
     if (r->stage == STAGE_FAILED) {
         return reader_error(r, err);
     }
+#ifdef ZNODEFS_MUTANT_HALF_SNAPSHOT
+    if (r->records.state != NULL && r->records.state->tree->root != NULL) {
+        r->stage = STAGE_END; /* Seeded fault, with the one in zab_election.c. */
+    }
+#endif
     if (r->stage != STAGE_END) {
         return error_set(err, -EBADMSG, "cut short at offset %" PRIu64, r->offset + r->part.len);
     }

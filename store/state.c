@@ -227,6 +227,12 @@ void state_apply(struct state *s, uint64_t zxid, const struct txn *txn, struct o
     }
     session_use(&s->sessions, session, r->seq_lowest, zxid);
     recorded = session_outcome(session, r->seq);
+#ifdef ZNODEFS_MUTANT_EXECUTE_AGAIN
+    if (recorded != NULL) {
+        execute(s, zxid, txn, ret_outcome); /* Seeded fault. */
+        return;
+    }
+#endif
     if (recorded != NULL) {
         *ret_outcome = *recorded;
         return;

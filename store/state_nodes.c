@@ -33,6 +33,9 @@ static int check_size(const struct apply *a, const struct node *n, uint64_t size
 /* What is left of the contents when a publish cuts them. */
 static uint32_t kept_size(const struct op *op, const struct node *n)
 {
+#ifdef ZNODEFS_MUTANT_KEEP_OLD_TAIL
+    return n->data_len; /* Seeded fault: a publish of less leaves the end of what was there. */
+#endif
     return op->keep < n->data_len ? (uint32_t)op->keep : n->data_len;
 }
 

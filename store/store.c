@@ -181,6 +181,9 @@ static int on_record(void *arg, const struct txnlog_record *r)
     if (r->zxid_committed > rp->committed) {
         rp->committed = r->zxid_committed;
     }
+#ifdef ZNODEFS_MUTANT_SHOW_UNCOMMITTED
+    rp->committed = r->zxid; /* Seeded fault. */
+#endif
     window_push(rp, r);
     return settle(rp);
 }

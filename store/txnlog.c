@@ -323,9 +323,11 @@ int txnlog_sync(struct txnlog *log, struct error *err)
     if (log->zeroed - log->end < log->config.prealloc_bytes / 2) {
         rv = write_zeros(log, zeros_target(log));
     }
+#ifndef ZNODEFS_MUTANT_SKIP_SYNC /* Seeded fault. */
     if (rv == 0) {
         rv = log->disk->ops->sync(log->file);
     }
+#endif
     if (rv != 0) {
         return fail(log, err, rv, "sync", last_segment(log)->zxid_first);
     }
@@ -385,6 +387,12 @@ static int find_end(struct txnlog *log, const struct segment *seg, uint64_t zxid
     do {
         rv = scanner_record(&s, offset, &r, &offset, err);
     } while (rv == 1 && r.zxid < zxid);
+#ifdef ZNODEFS_MUTANT_TRUNCATE_TOO_FEW
+    if (rv == 1 && r.zxid == zxid) {
+        (void)scanner_record(&s, offset, &r, &offset, err); /* Seeded fault: one more record stays. */
+        r.zxid = zxid;
+    }
+#endif
     scanner_close(&s);
     if (rv < 0) {
         return rv;

@@ -398,6 +398,7 @@ void sim_clients_verify(struct sim_peer *p);
 /* A transaction as the ensemble committed it. */
 struct sim_record {
     uint64_t zxid;
+    int64_t time_ns;
     uint64_t txn_hash;
     uint64_t op_hash;
     uint64_t digest;

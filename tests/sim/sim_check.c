@@ -312,6 +312,9 @@ static void add_record(struct sim_peer *p, struct sim_record *record, uint64_t b
                  p->sid, record->zxid, before, sim_check_last(s));
     }
     check_committed(p, record->zxid);
+    if (c->n > 0 && record->time_ns <= c->records[c->n - 1].time_ns) {
+        sim_fail(s, "the time of 0x%" PRIx64 " is not after that of the transaction before", record->zxid);
+    }
     record->epoch = epoch_of(p);
     if (c->n == c->cap) {
         c->cap = c->cap == 0 ? 1024 : c->cap * 2;
@@ -366,6 +369,7 @@ void __wrap_state_apply(struct state *st, uint64_t zxid, const struct txn *txn, 
     }
     record = (struct sim_record){
         .zxid = zxid,
+        .time_ns = txn->time_ns,
         .txn_hash = txn_hash(txn),
         .op_hash = sim_op_hash(&txn->request.op),
         .digest = state_digest(st),
