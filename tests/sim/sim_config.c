@@ -40,7 +40,7 @@ static void draw_sizes(struct sim *s, struct sim_config *c)
     c->snap_count = sim_chance(s, 70) ? sim_between(s, 10, 150) : sim_between(s, 150, 1000);
     c->snap_bytes = sim_between(s, 5000, 1000000);
     c->snap_retain = (unsigned)sim_between(s, 1, 4);
-    c->log.segment_bytes = sim_between(s, 2048, 65536);
+    c->log.segment_bytes = sim_between(s, 5000, 65536); /* the header alone has 4096 */
     c->log.prealloc_bytes = sim_between(s, 512, 8192);
 }
 
