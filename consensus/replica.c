@@ -71,20 +71,25 @@ void replica_want_flush(struct replica *r)
 
 /* ---- recovery ---- */
 
-static int check_owner(const struct replica_config *config, const struct epochs *e, struct error *err)
+static int check_owner(uint64_t sid, const struct epochs *e, struct error *err)
 {
-    if (e->sid == 0 || e->sid == config->zab.sid) {
+    if (e->sid == 0 || e->sid == sid) {
         return 0;
     }
     return error_set(err, -EXDEV,
                      "dataDir belongs to server %llu, this is server %llu: use the dataDir of server %llu, or an empty "
                      "one, or correct myid",
-                     (unsigned long long)e->sid, (unsigned long long)config->zab.sid,
-                     (unsigned long long)config->zab.sid);
+                     (unsigned long long)e->sid, (unsigned long long)sid, (unsigned long long)sid);
 }
 
-static struct zab *zab_from_store(const struct zab_config *config, const struct store *store)
+int replica_check_owner(const struct replica *r, const struct epochs *e, struct error *err)
 {
+    return check_owner(r->config.zab.sid, e, err);
+}
+
+struct zab *replica_new_zab(const struct replica *r, uint64_t zxid)
+{
+    const struct store *store = &r->store;
     struct zab_recovered recovered;
     struct zab_entry *entries;
     struct zab *zab;
@@ -96,16 +101,20 @@ static struct zab *zab_from_store(const struct zab_config *config, const struct 
         entries[i].zxid_prev = store->entries[i].zxid_prev;
         entries[i].body = store->entries[i].body;
     }
+    /* What is applied is committed. */
+    if (state_zxid(store->state) > zxid) {
+        zxid = state_zxid(store->state) < store->zxid_logged ? state_zxid(store->state) : store->zxid_logged;
+    }
     memset(&recovered, 0, sizeof(recovered));
     recovered.accepted_epoch = store->epochs.accepted_epoch;
     recovered.accepted_from = store->epochs.accepted_from;
     recovered.current_epoch = store->epochs.current_epoch;
     recovered.sole = store->epochs.sole;
-    recovered.zxid_committed = state_zxid(store->state);
+    recovered.zxid_committed = zxid;
     recovered.zxid_base = store->n_entries > 0 ? store->entries[0].zxid_prev : store->zxid_logged;
     recovered.entries = entries;
     recovered.n_entries = store->n_entries;
-    zab = zab_new(config, &recovered);
+    zab = zab_new(&r->config.zab, &recovered);
     free(entries);
     return zab;
 }
@@ -129,13 +138,15 @@ static uint64_t newest_snapshot(struct disk *disk)
 
 /* The newest time in the log: a leader's clock goes on from there. And what was logged since the last snapshot, as far
  * as the window shows it: it counts towards the next one, else a peer that is often restarted would never write any. */
-static void read_window(struct replica *r)
+void replica_read_window(struct replica *r)
 {
     uint64_t newest = newest_snapshot(r->store.disk);
     const struct store_entry *last;
     struct txn_decoded decoded;
     size_t i;
 
+    r->snap.txns = 0;
+    r->snap.bytes = 0;
     for (i = 0; i < r->store.n_entries; i++) {
         if (r->store.entries[i].zxid > newest) {
             r->snap.txns++;
@@ -167,7 +178,7 @@ static int open_store(const struct replica_config *config, const struct replica_
     if (own.text[0] != '\0') {
         env->log(env->arg, own.text);
     }
-    rv = check_owner(config, &store.epochs, err);
+    rv = check_owner(config->zab.sid, &store.epochs, err);
     if (rv != 0) {
         store_release(&store);
         return rv;
@@ -183,11 +194,14 @@ static struct replica *replica_of(const struct replica_config *config, const str
 
     r->config = *config;
     r->unlisted = config->zab.n_servers == 0;
-    r->config.zab.servers = NULL; /* the caller's; zab and peers have copies */
-    r->config.zab.n_servers = 0;
+    r->servers = replica_alloc((config->zab.n_servers + 1) * sizeof(*r->servers));
+    if (config->zab.n_servers > 0) {
+        memcpy(r->servers, config->zab.servers, config->zab.n_servers * sizeof(*r->servers));
+    }
+    r->config.zab.servers = r->servers;
     r->env = *env;
     r->store = *store;
-    r->zab = zab_from_store(&config->zab, store);
+    r->zab = replica_new_zab(r, state_zxid(store->state));
     r->timer_ms = UINT64_MAX;
     r->out.deadline_ms = UINT64_MAX;
     r->role = ZAB_LOOKING;
@@ -205,15 +219,21 @@ int replica_new(const struct replica_config *config, const struct replica_env *e
     int rv;
 
     rv = open_store(config, env, disk, &store, err);
-    if (rv != 0) {
+    if (rv == -ENOSPC || rv == -EDQUOT) {
+        store = (struct store){.disk = disk, .state = state_new()};
+    } else if (rv != 0) {
         return rv;
     }
     r = replica_of(config, env, &store);
-    read_window(r);
+    replica_read_window(r);
     store_drop_entries(&r->store);
     peers_init(r, &config->zab);
     digests_add(&r->digests, state_zxid(r->store.state), state_digest(r->store.state));
     state_on_change(r->store.state, snap_change_cb, r);
+    if (rv != 0) {
+        away_start(r, rv, err->text);
+        err->text[0] = '\0';
+    }
     *ret_replica = r;
     return 0;
 }
@@ -234,6 +254,7 @@ void replica_free(struct replica *r)
     zab_free(r->zab);
     store_release(&r->store);
     free(r->peers);
+    free(r->servers);
     free(r);
 }
 

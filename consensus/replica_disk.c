@@ -1,10 +1,11 @@
 /*
  * The disk queue: everything that must become durable, in the order zab put it out, one job at a time.
  *
- *   queued --replica_flush()--> running (thread pool: run) --done on the loop--> reported to zab | the replica fails
+ *   queued --replica_flush()--> running (thread pool: run) --done on the loop--> reported to zab | the replica leaves
  *
  * Appends that follow each other become one job as long as it waits: one fdatasync for all of them (group commit). An
- * error is never retried (lesson 8): what the file holds then is unknown, so the peer stops and acknowledges nothing.
+ * error is never retried (lesson 8): what the file holds then is unknown, so the peer leaves the ensemble and
+ * acknowledges nothing (replica_away.c).
  */
 #include "replica_int.h"
 
@@ -28,6 +29,9 @@ static void job_free(struct disk_job *job)
     }
     if (job->kind != DISK_JOB_PIECES) {
         snapshot_incoming_free(job->incoming);
+    }
+    if (job->store.disk != NULL) {
+        store_release(&job->store);
     }
     free(job->bodies);
     free(job->records);
@@ -159,6 +163,9 @@ static void job_run(struct replica_job *base)
     case DISK_JOB_PURGE:
         job->rv = store_purge(job->disk, job->log, job->retain, &job->err);
         return;
+    case DISK_JOB_RECOVER:
+        job->rv = away_recover(job->disk, job->config, job->bytes, &job->store, &job->err);
+        return;
     }
 }
 
@@ -196,6 +203,9 @@ static void job_succeeded(struct replica *r, struct disk_job *job)
         job->state = NULL;
         report(r, ZAB_IN_SNAP_SYNCED, job->zxid);
         return;
+    case DISK_JOB_RECOVER:
+        away_recovered(r, 0, NULL, &job->store);
+        return;
     case DISK_JOB_DROP:
     case DISK_JOB_READ:
     case DISK_JOB_PURGE:
@@ -214,15 +224,10 @@ static void job_failed(struct replica *r, const struct disk_job *job)
         snap_bad(r, job->err.text);
         return;
     }
-    r->disk.error = -job->rv;
-    r->disk.full = job->rv == -ENOSPC || job->rv == -EDQUOT;
-    if (r->disk.full) {
-        replica_fail(r, "%s: the disk is full; make room for dataDir and start this peer again", job->err.text);
+    if (job->kind == DISK_JOB_RECOVER) {
+        away_recovered(r, job->rv, job->err.text, NULL);
     } else {
-        replica_fail(r,
-                     "%s; nothing was acknowledged that is not on disk. Check the disk and start this peer again; if "
-                     "the disk is lost, start it with an empty dataDir: it synchronizes from the others",
-                     job->err.text);
+        away_leave(r, job->rv, job->err.text);
     }
 }
 
@@ -403,6 +408,15 @@ void disk_queue_purge(struct replica *r)
     enqueue(r, job);
 }
 
+void disk_queue_recover(struct replica *r)
+{
+    struct disk_job *job = job_new(r, DISK_JOB_RECOVER);
+
+    job->config = r->config.log.segment_bytes != 0 ? &r->config.log : NULL;
+    job->bytes = r->config.zab.window_bytes;
+    enqueue(r, job);
+}
+
 /* What is known to be committed now goes with every record of the batch, so that recovery may show it (lesson 13). */
 static void stamp_committed(const struct replica *r, struct disk_job *job)
 {
@@ -431,9 +445,11 @@ void disk_queue_start(struct replica *r)
     r->env.job(r->env.arg, &job->job);
 }
 
-void disk_queue_release(struct replica *r)
+void disk_queue_drop_all(struct replica *r)
 {
     struct disk_job *job;
+
+    assert(r->disk.running == NULL);
 
     while (r->disk.head != NULL) {
         job = r->disk.head;
@@ -441,6 +457,11 @@ void disk_queue_release(struct replica *r)
         job_free(job);
     }
     r->disk.tail = NULL;
+}
+
+void disk_queue_release(struct replica *r)
+{
     job_free(r->disk.running);
     r->disk.running = NULL;
+    disk_queue_drop_all(r);
 }

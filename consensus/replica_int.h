@@ -7,6 +7,7 @@
  *   replica_disk.c      the disk queue
  *   replica_snapshot.c  snapshots: when, and in from a leader
  *   replica_stream.c    snapshots out to learners
+ *   replica_away.c      the disk is full or fails: out of the ensemble, and back
  *   replica_status.c    what front ends are shown
  *
  * All work is done in the pump, which never runs inside itself: what a front end asks for is listed and waits for it,
@@ -34,6 +35,10 @@
 #define REPLICA_DIFF_BYTES (64u * 1024u * 1024u)
 /* Nodes of a state that was replaced are freed so many at a time. */
 #define REPLICA_FREE_NODES 2000
+/* A full disk is looked at this often: nobody tells when there is room. */
+#define REPLICA_ROOM_MS 1000
+/* And with less room than this a peer would soon be away again. */
+#define REPLICA_ROOM_BYTES (8u * 1024u * 1024u)
 /* Without a leader for so long, the log says why; and again each time it has lasted as long again. */
 #define REPLICA_EXPLAIN_MS 5000
 /* Digests kept to be compared with the leader's, which lag behind by what is in flight. */
@@ -85,6 +90,7 @@ enum disk_job_kind {
     DISK_JOB_SNAPSHOT,
     DISK_JOB_READ,
     DISK_JOB_PURGE,
+    DISK_JOB_RECOVER,
 };
 
 /* A job belongs to the replica until done. run() reads what stands before `rv`, uses disk and log, writes rv and err.
@@ -108,9 +114,11 @@ struct disk_job {
     struct state *state;                /* SNAPSHOT: what came of it, owned */
     uint64_t peer;                      /* READ: for whom, and what zab calls it */
     uint64_t read;
-    uint64_t bytes_max;        /* READ: if there is more than this after `zxid`, nothing is read */
-    struct zab_entry *entries; /* READ: what was; n of them, the bodies owned */
-    unsigned retain;           /* PURGE */
+    uint64_t bytes_max;                 /* READ: if there is more than this after `zxid`, nothing is read */
+    struct zab_entry *entries;          /* READ: what was; n of them, the bodies owned */
+    const struct txnlog_config *config; /* RECOVER; with bytes, of the window */
+    struct store store;                 /* RECOVER: what came of it, owned; disk NULL: nothing */
+    unsigned retain;                    /* PURGE */
     int rv;
     struct error err;
 };
@@ -120,7 +128,7 @@ struct disk_queue {
     struct disk_job *head;
     struct disk_job *tail;
     uint64_t zxid_synced; /* the log is durable up to here */
-    int error;            /* 0 or a positive errno: the replica has failed with it */
+    int error;            /* 0 or a positive errno: the replica is away because of it */
     bool full;            /* that error was a lack of room */
     uint64_t syncs;
     uint64_t bytes;
@@ -151,16 +159,25 @@ struct replica_snapshots {
     uint64_t done;
 };
 
+/* See replica_away.c. */
+struct replica_away {
+    bool away;
+    bool full; /* it may come back */
+    uint64_t retry_ms;
+};
+
 /* What listeners of `status` were last told. */
 struct replica_told {
     enum zab_role role;
     uint64_t leader;
     bool ready;
     bool readable;
+    int disk_error;
 };
 
 struct replica {
-    struct replica_config config; /* zab.servers is NULL: see peers */
+    struct replica_config config; /* zab.servers is `servers` */
+    struct zab_server *servers;
     struct replica_env env;
     struct store store; /* store.state is the state */
     struct zab *zab;
@@ -213,6 +230,7 @@ struct replica {
 
     struct disk_queue disk;
     struct replica_snapshots snap;
+    struct replica_away away;
 };
 
 static inline bool replica_halted(const struct replica *r)
@@ -229,6 +247,12 @@ void replica_log(struct replica *r, const char *format, ...) __attribute__((form
 /* The peer can't go on. The first text counts; the host is told at the end of the pump. */
 void replica_fail(struct replica *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void replica_want_flush(struct replica *r);
+/* Of r->store, whose state's zxid was `zxid` when it was recovered; r->store.state may be at a later one by now. */
+struct zab *replica_new_zab(const struct replica *r, uint64_t zxid);
+/* -EXDEV if the dataDir is another server's. */
+int replica_check_owner(const struct replica *r, const struct epochs *e, struct error *err);
+/* What the entries of r->store tell: the clock, and when the next snapshot is due. */
+void replica_read_window(struct replica *r);
 
 /* ---- replica_step.c ---- */
 
@@ -272,6 +296,10 @@ void disk_queue_snapshot(struct replica *r, struct snapshot_incoming *incoming, 
 /* `o` is ZAB_OUT_LOG_READ. */
 void disk_queue_read(struct replica *r, const struct zab_output *o);
 void disk_queue_purge(struct replica *r);
+/* Looks for room, then recovers. */
+void disk_queue_recover(struct replica *r);
+/* Forgets what is queued; nothing may be running. */
+void disk_queue_drop_all(struct replica *r);
 /* Puts out the next job if none is. */
 void disk_queue_start(struct replica *r);
 void disk_queue_release(struct replica *r);
@@ -302,6 +330,20 @@ void stream_stop(struct replica *r, uint64_t sid);
 /* Opens those that wait, as far as there is room. In the pump only. */
 void streams_run(struct replica *r);
 void streams_stop_all(struct replica *r);
+
+/* ---- replica_away.c ---- */
+
+/* A job has failed with `rv`. zab is told next, and then away_begin() called. */
+void away_leave(struct replica *r, int rv, const char *text);
+void away_begin(struct replica *r);
+/* The store could not be recovered at the start for want of room. */
+void away_start(struct replica *r, int rv, const char *text);
+/* Begins to recover when it is time. */
+void away_consider(struct replica *r);
+/* The job, in the thread pool, and its end on the loop; takes `store` over if it is used. */
+int away_recover(struct disk *d, const struct txnlog_config *log, size_t window_bytes, struct store *ret_store,
+                 struct error *err);
+void away_recovered(struct replica *r, int rv, const char *text, struct store *store);
 
 /* ---- replica_status.c ---- */
 

@@ -72,6 +72,10 @@ void snap_installed(struct replica *r, struct state *state)
     struct replica_listener *l;
 
     r->snap.installing = false;
+    if (state_zxid(state) < state_zxid(old)) {
+        state_free(state); /* the disk was full before this was on it (replica_away.c) */
+        return;
+    }
     r->snap.txns = 0;
     r->snap.bytes = 0;
     r->store.state = state;
@@ -126,7 +130,7 @@ static uint64_t jittered(const struct replica *r, uint64_t interval)
 
 static bool snapshot_due(const struct replica *r)
 {
-    if (r->snap.saving || r->snap.installing || r->snap.txns == 0) {
+    if (r->snap.saving || r->snap.installing || r->away.away || r->snap.txns == 0) {
         return false;
     }
     if (r->snap.txns < jittered(r, r->config.snap_count) && r->snap.bytes < jittered(r, r->config.snap_bytes)) {
@@ -162,9 +166,13 @@ void replica_on_snapshot(struct replica *r, int rv)
         return;
     }
     if (rv != 0) {
-        replica_log(r, "snapshot failed: %s; the next one is tried later", strerror(-rv));
-        return;
+        replica_log(r, "snapshot failed: %s; the next one is tried later%s", strerror(-rv),
+                    rv == -ENOSPC || rv == -EDQUOT ? ". The disk is full: make room for dataDir" : "");
+    } else {
+        r->snap.done++;
     }
-    r->snap.done++;
-    disk_queue_purge(r);
+    /* Where room is short, what is not needed goes at once. */
+    if (!r->away.away && (rv == 0 || rv == -ENOSPC || rv == -EDQUOT)) {
+        disk_queue_purge(r);
+    }
 }

@@ -243,6 +243,13 @@ void status_explain(struct replica *r, uint64_t now_ms)
     if (r->ready || r->explain_ms == 0 || now_ms < r->explain_ms) {
         return;
     }
+    if (r->away.away) {
+        replica_log(
+            r, "not in the ensemble for %llu s: the disk %s", (unsigned long long)((now_ms - r->quorum_lost_ms) / 1000),
+            r->away.full ? "is full; make room for dataDir" : "has failed; check it, and start this server again");
+        r->explain_ms = now_ms + (now_ms - r->quorum_lost_ms);
+        return;
+    }
     if (r->unlisted) {
         explain_unlisted(r, now_ms - r->quorum_lost_ms);
         r->explain_ms = now_ms + (now_ms - r->quorum_lost_ms);
@@ -260,11 +267,16 @@ void status_explain(struct replica *r, uint64_t now_ms)
 void status_tell(struct replica *r)
 {
     struct replica_told now = {
-        .role = r->role, .leader = r->leader, .ready = r->ready, .readable = replica_readable(r)};
+        .role = r->role,
+        .leader = r->leader,
+        .ready = r->ready,
+        .readable = replica_readable(r),
+        .disk_error = r->disk.error,
+    };
     struct replica_listener *l;
 
     if (now.role == r->told.role && now.leader == r->told.leader && now.ready == r->told.ready &&
-        now.readable == r->told.readable) {
+        now.readable == r->told.readable && now.disk_error == r->told.disk_error) {
         return;
     }
     r->told = now;

@@ -77,7 +77,9 @@ static void carry_commit(struct replica *r, const struct zab_entry *entry)
     int rv;
 
     assert(!r->snap.installing);
-    assert(entry->zxid > state_zxid(r->store.state));
+    if (entry->zxid <= state_zxid(r->store.state)) {
+        return; /* applied before the disk was full; the log got it now (replica_away.c) */
+    }
     rv = txn_decode(entry->body->bytes, entry->body->len, &decoded);
     if (rv != 0) {
         replica_fail(r,
@@ -225,10 +227,16 @@ static void step(struct replica *r, const struct zab_input *in)
     struct zab_input timed = *in;
     size_t i;
 
+    if (r->away.away) {
+        return;
+    }
     timed.now_ms = r->env.now_ms(r->env.arg);
     zab_step(r->zab, &timed, &r->out);
     for (i = 0; i < r->out.n && !r->failed; i++) {
         carry(r, &r->out.items[i]);
+    }
+    if (in->type == ZAB_IN_LEAVE) {
+        away_begin(r);
     }
 }
 
@@ -306,7 +314,7 @@ static bool pump_once(struct replica *r)
 
 static void set_timer(struct replica *r)
 {
-    uint64_t deadline_ms = r->out.deadline_ms;
+    uint64_t deadline_ms = r->away.away ? r->away.retry_ms : r->out.deadline_ms;
 
     if (calls_deadline_ms(r) < deadline_ms) {
         deadline_ms = calls_deadline_ms(r);
@@ -350,6 +358,7 @@ void replica_pump(struct replica *r, const struct zab_input *first)
         status_explain(r, r->env.now_ms(r->env.arg));
         snap_consider(r);
         streams_run(r);
+        away_consider(r);
     }
     tell(r);
     set_timer(r);

@@ -413,12 +413,28 @@ static uint64_t next_deadline(const struct zab *z)
     return election_deadline(z);
 }
 
+static void on_leave(struct zab *z)
+{
+    size_t i;
+
+    zab_look(z);
+    for (i = 0; i < z->n_peers; i++) {
+        if (z->peers[i].up) {
+            zab_disconnect(z, z->peers[i].sid, "this server has left the ensemble: its disk is full, or fails");
+        }
+    }
+    z->failed = true;
+}
+
 static void dispatch(struct zab *z, const struct zab_input *in)
 {
     switch (in->type) {
     case ZAB_IN_START:
     case ZAB_IN_RESIGN:
         zab_look(z);
+        break;
+    case ZAB_IN_LEAVE:
+        on_leave(z);
         break;
     case ZAB_IN_DEADLINE:
         on_deadline(z);

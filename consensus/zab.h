@@ -149,6 +149,7 @@ enum zab_input_type {
     ZAB_IN_SUBMIT,        /* `body`: propose it (leading) or forward it (learning); dropped unless ready */
     ZAB_IN_APPLIED,       /* the tree's digest at `zxid` is `digest` */
     ZAB_IN_RESIGN,        /* stop leading or following; look again */
+    ZAB_IN_LEAVE,         /* the disk is full or fails: give up every part, connections too; nothing is done any more */
 };
 
 struct zab_input {

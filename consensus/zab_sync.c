@@ -126,7 +126,11 @@ void sync_on_snap_sent(struct zab *z, uint64_t sid, uint64_t zxid)
     if (z->role != ZAB_LEADING || p == NULL || p->phase != LEARNER_SNAPPING) {
         return;
     }
-    assert(zxid <= z->zxid_committed);
+    if (zxid > zab_log_last(&z->log)) {
+        /* A server whose disk has failed may know more to be committed than its log has (replica_away.c). */
+        zab_disconnect(z, sid, "this server's log has not got what its snapshot has");
+        return;
+    }
     p->zxid = zxid;
     p->read = 0;
     p->sync_begun = true;

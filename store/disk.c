@@ -47,6 +47,39 @@ int disk_replace(struct disk *d, const char *name, const void *bytes, size_t len
     return d->ops->sync_dir(d);
 }
 
+static int write_zeros(struct disk *d, struct disk_file *file, size_t bytes)
+{
+    uint8_t zeros[4096] = {0};
+    size_t at;
+    int rv;
+
+    rv = d->ops->truncate(file, 0);
+    for (at = 0; at < bytes && rv == 0; at += sizeof(zeros)) {
+        rv = d->ops->pwrite(file, zeros, sizeof(zeros), at);
+    }
+    return rv == 0 ? d->ops->sync(file) : rv;
+}
+
+/* What statvfs(3) tells knows nothing of quotas, and holds back what is kept for root. */
+int disk_probe_room(struct disk *d, size_t bytes)
+{
+    struct disk_file *file;
+    int removed;
+    int rv;
+
+    if (d->forgets) {
+        return 0;
+    }
+    rv = d->ops->open(d, "room.tmp", DISK_CREATE, &file);
+    if (rv != 0) {
+        return rv;
+    }
+    rv = write_zeros(d, file, bytes);
+    d->ops->close(file);
+    removed = d->ops->unlink(d, "room.tmp");
+    return rv != 0 ? rv : removed;
+}
+
 static int read_file(struct disk *d, struct disk_file *file, size_t max, uint8_t **ret_bytes, size_t *ret_len)
 {
     uint8_t *bytes;

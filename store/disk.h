@@ -56,6 +56,9 @@ int disk_posix_new(const char *path, bool lock, struct disk **ret_disk);
 int disk_posix_new_read_only(const char *path, bool lock, struct disk **ret_disk);
 void disk_posix_free(struct disk *d);
 
+/* 0 if files can grow by `bytes` more, as seen by writing so many, -ENOSPC or -EDQUOT if not. */
+int disk_probe_room(struct disk *d, size_t bytes);
+
 /* Replaces the file `name` as a whole: writes `name.tmp`, syncs, renames, syncs the directory. */
 int disk_replace(struct disk *d, const char *name, const void *bytes, size_t len);
 

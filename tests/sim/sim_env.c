@@ -163,9 +163,12 @@ static void env_fatal(void *arg, const char *text)
 
 static void env_log(void *arg, const char *text)
 {
-    const struct sim_peer *p = arg;
+    struct sim_peer *p = arg;
 
     sim_trace(p->sim, "p%" PRIu64 " says: %s", p->sid, text);
+    if (strstr(text, "the disk fails") != NULL) {
+        (void)snprintf(p->fatal, sizeof(p->fatal), "%s", text); /* should whoever looks after it see it so */
+    }
 }
 
 static void on_changed(void *arg, const struct change *change)
@@ -457,6 +460,15 @@ static void end_of_itself(struct sim_peer *p)
     sim_peer_crash(p, p->sim->script == NULL, restart_delay_us(p->sim));
 }
 
+/* It has left the ensemble for good; whoever looks after the machine sees that. */
+static bool disk_failed(const struct sim_peer *p)
+{
+    struct replica_status st;
+
+    replica_status(p->replica, &st);
+    return strcmp(st.disk, "error") == 0;
+}
+
 void sim_peer_after_step(struct sim_peer *p)
 {
     if (p->replica == NULL) {
@@ -467,7 +479,7 @@ void sim_peer_after_step(struct sim_peer *p)
         return;
     }
     sim_check_peer(p);
-    if (p->ending) {
+    if (p->ending || disk_failed(p)) {
         end_of_itself(p);
     }
 }

@@ -231,7 +231,6 @@ static void fill_disk(struct sim_peer *p)
     struct sim *s = p->sim;
 
     if (p->replica != NULL) {
-        p->excused = true;
         crash_disk_set_free(p->disk, sim_below(s, 20000));
         sim_push(s, duration_us(s),
                  (struct sim_event){.kind = SIM_EV_HEAL, .other = HEAL_DISK, .peer = p->index, .gen = s->fault_gen});

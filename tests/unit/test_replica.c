@@ -463,51 +463,123 @@ static void test_restart(void **state)
     assert_done(&calls[3], 0);
 }
 
+/* It leaves the ensemble, still shows what it had, and does not come back by itself. */
 static void test_sync_failure(void **state)
 {
     struct world *w = *state;
     struct replica_status status;
     struct test_call *t;
+    unsigned told;
 
     boot(w, 1);
     lead(w);
+    (void)create(w, 0, "before");
+    settle(w);
     crash_disk_fail_sync_after(w->disk, 0);
-    t = create(w, 0, "a");
+    told = w->n_status;
+    t = create(w, 1, "a");
     settle(w);
     assert_int_equal(t->n_done, 0);
-    assert_non_null(strstr(w->fatal, "sync the transaction log"));
+    assert_string_equal(w->fatal, "");
+    assert_true(w->n_status > told);
     replica_status(w->r, &status);
     assert_int_equal(status.disk_error, EIO);
     assert_string_equal(status.disk, "error");
-    (void)create(w, 1, "b");
+    assert_int_equal(status.role, ZAB_LOOKING);
+    assert_true(status.readable);
+    assert_true(exists(w, "before"));
+    assert_false(exists(w, "a"));
+    advance(w, w->now_ms + 100000);
+    replica_status(w->r, &status);
+    assert_string_equal(status.disk, "error");
+    assert_false(status.quorum);
+    assert_done(t, ETIMEDOUT);
+    (void)submit_op(w, 2, REPLICA_HARD, &barrier);
     settle(w);
-    assert_int_equal(calls[1].n_done, 0);
+    assert_int_equal(calls[2].n_done, 0);
     replica_stop(w->r, world_stopped, w);
     flush(w);
     assert_true(w->stopped);
-    assert_done(t, EIO);
-    assert_done(&calls[1], EIO);
-    assert_false(exists(w, "a"));
+    assert_done(&calls[2], EIO);
 }
 
+static void create_big(struct world *w, size_t i)
+{
+    static uint8_t data[512 * 1024];
+    struct op op = {.kind = OP_CREATE, .ino = TREE_ROOT_INO, .node_kind = NODE_FILE, .name = "big", .name_len = 3};
+
+    op.data = data;
+    op.data_len = sizeof(data);
+    (void)submit_op(w, i, REPLICA_HARD, &op);
+}
+
+/* It leaves, and comes back when there is room: what was asked for is done then, once. */
 static void test_disk_full(void **state)
 {
     struct world *w = *state;
     struct replica_status status;
-    static uint8_t data[512 * 1024];
-    struct op op = {.kind = OP_CREATE, .ino = TREE_ROOT_INO, .node_kind = NODE_FILE, .name = "big", .name_len = 3};
 
     boot(w, 1);
     lead(w);
-    crash_disk_set_free(w->disk, 4096);
-    op.data = data;
-    op.data_len = sizeof(data);
-    (void)submit_op(w, 0, REPLICA_HARD, &op);
+    (void)create(w, 0, "before");
     settle(w);
-    assert_int_equal(calls[0].n_done, 0);
-    assert_non_null(strstr(w->fatal, "full"));
+    crash_disk_set_free(w->disk, 4096);
+    create_big(w, 1);
+    settle(w);
+    assert_int_equal(calls[1].n_done, 0);
+    assert_string_equal(w->fatal, "");
     replica_status(w->r, &status);
     assert_string_equal(status.disk, "full");
+    assert_int_equal(status.role, ZAB_LOOKING);
+    assert_false(status.quorum);
+    assert_true(exists(w, "before"));
+    advance(w, w->now_ms + 20000);
+    replica_status(w->r, &status);
+    assert_string_equal(status.disk, "full"); /* it has tried */
+    crash_disk_set_free(w->disk, CRASH_DISK_UNLIMITED);
+    advance(w, w->now_ms + 3000);
+    replica_status(w->r, &status);
+    assert_string_equal(status.disk, "ok");
+    assert_true(status.quorum);
+    assert_done(&calls[1], 0);
+    assert_true(exists(w, "before"));
+    assert_true(exists(w, "big"));
+    crash(w);
+    boot(w, 1);
+    lead(w);
+    assert_true(exists(w, "big"));
+}
+
+/* Without room from the start: there is nothing to be shown, and then there is. */
+static void test_disk_full_at_start(void **state)
+{
+    struct world *w = *state;
+    struct replica_status status;
+
+    boot(w, 1);
+    lead(w);
+    (void)create(w, 0, "a");
+    settle(w);
+    flush(w);
+    (void)create(w, 1, "torn");
+    flush(w);
+    crash(w);
+    crash_disk_set_free(w->disk, 0);
+    boot(w, 1);
+    settle(w);
+    advance(w, w->now_ms + 10000);
+    replica_status(w->r, &status);
+    assert_string_equal(status.disk, "full");
+    assert_false(status.quorum);
+    crash_disk_set_free(w->disk, CRASH_DISK_UNLIMITED);
+    advance(w, w->now_ms + 3000);
+    replica_status(w->r, &status);
+    assert_string_equal(status.disk, "ok");
+    assert_true(status.quorum);
+    assert_true(exists(w, "a"));
+    (void)create(w, 2, "b");
+    settle(w);
+    assert_done(&calls[2], 0);
 }
 
 /* A leader that gives up and leads again hands over what is not decided: the log has it twice, the tree once. */
@@ -782,6 +854,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sync_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disk_full_at_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timed_out, setup, teardown),
         cmocka_unit_test(test_digests),
