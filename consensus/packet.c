@@ -22,6 +22,8 @@
  */
 #include "packet.h"
 
+#include "store/unpack.h"
+
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
@@ -175,126 +177,35 @@ struct buf *packet_encode_greeting(const struct packet_greeting *g)
 
 /* ---- decoding ---- */
 
-/* Reads the fields of one body in order. The first field that is not what it should be sets `bad`; what is read
- * after that is zero, so that a decoder checks once, at its end. */
-struct reader {
-    const char *bytes;
+/* A body of fields, of which the first comes next. */
+static void body_begin(struct unpack *u, const uint8_t *frame, size_t len, uint32_t *ret_n_fields)
+{
+    unpack_init(u, frame + PACKET_HEADER_LEN, len - PACKET_HEADER_LEN);
+    *ret_n_fields = unpack_array(u, UINT16_MAX);
+}
+
+static void read_word(struct unpack *u, const char *word)
+{
     size_t len;
-    size_t pos;
-    uint32_t n_fields;
-    bool bad;
-};
+    const char *text = unpack_str(u, strlen(word), &len);
 
-/* The array's head by hand: msgpack would allocate room for as many elements as a stranger cares to announce. */
-static void reader_init(struct reader *r, const uint8_t *frame, size_t len)
-{
-    const uint8_t *body = frame + PACKET_HEADER_LEN;
-
-    memset(r, 0, sizeof(*r));
-    r->bytes = (const char *)body;
-    r->len = len - PACKET_HEADER_LEN;
-    if (r->len >= 1 && (body[0] & 0xf0) == 0x90) {
-        r->n_fields = body[0] & 0x0f;
-        r->pos = 1;
-    } else if (r->len >= 3 && body[0] == 0xdc) {
-        r->n_fields = ((uint32_t)body[1] << 8) | body[2];
-        r->pos = 3;
-    } else {
-        r->bad = true;
+    if (len != strlen(word) || memcmp(text, word, len) != 0) {
+        u->failed = true;
     }
 }
 
-/* Arrays, maps and extensions never stand in a frame; the rest is decoded in place, without allocating. */
-static bool lead_is_scalar(uint8_t lead)
+/* The last field of a packet. */
+static struct buf *read_body(struct unpack *u, enum zab_packet_type type)
 {
-    bool nested = (lead >= 0x80 && lead <= 0x9f) || (lead >= 0xdc && lead <= 0xdf);
-    bool ext = (lead >= 0xc7 && lead <= 0xc9) || (lead >= 0xd4 && lead <= 0xd8);
-
-    return !nested && !ext;
-}
-
-static msgpack_object read_object(struct reader *r)
-{
-    msgpack_unpacked unpacked;
-    msgpack_object object = {.type = MSGPACK_OBJECT_NIL};
-
-    if (r->bad || r->pos >= r->len || !lead_is_scalar((uint8_t)r->bytes[r->pos])) {
-        r->bad = true;
-        return object;
-    }
-    msgpack_unpacked_init(&unpacked);
-    if (msgpack_unpack_next(&unpacked, r->bytes, r->len, &r->pos) == MSGPACK_UNPACK_SUCCESS) {
-        object = unpacked.data;
-    } else {
-        r->bad = true;
-    }
-    msgpack_unpacked_destroy(&unpacked);
-    return object;
-}
-
-static uint64_t read_uint(struct reader *r, uint64_t max)
-{
-    msgpack_object object = read_object(r);
-
-    if (r->bad || object.type != MSGPACK_OBJECT_POSITIVE_INTEGER || object.via.u64 > max) {
-        r->bad = true;
-        return 0;
-    }
-    return object.via.u64;
-}
-
-static bool read_bool(struct reader *r)
-{
-    msgpack_object object = read_object(r);
-
-    if (r->bad || object.type != MSGPACK_OBJECT_BOOLEAN) {
-        r->bad = true;
-        return false;
-    }
-    return object.via.boolean;
-}
-
-static void read_word(struct reader *r, const char *word)
-{
-    msgpack_object object = read_object(r);
-
-    if (r->bad || object.type != MSGPACK_OBJECT_STR || object.via.str.size != strlen(word) ||
-        memcmp(object.via.str.ptr, word, strlen(word)) != 0) {
-        r->bad = true;
-    }
-}
-
-/* Points into the frame. */
-static const char *read_text(struct reader *r, size_t *ret_len)
-{
-    msgpack_object object = read_object(r);
-
-    if (r->bad || object.type != MSGPACK_OBJECT_STR || object.via.str.size > PACKET_MEMBERS_MAX) {
-        r->bad = true;
-        return NULL;
-    }
-    *ret_len = object.via.str.size;
-    return object.via.str.ptr;
-}
-
-static struct buf *read_body(struct reader *r, enum zab_packet_type type)
-{
-    msgpack_object object = read_object(r);
+    const uint8_t *bytes;
+    size_t len;
 
     if (!type_has_body(type)) {
-        r->bad = r->bad || object.type != MSGPACK_OBJECT_NIL;
+        unpack_nil(u);
         return NULL;
     }
-    r->bad = r->bad || object.type != MSGPACK_OBJECT_BIN || r->pos != r->len;
-    if (r->bad) {
-        return NULL;
-    }
-    return buf_copy(object.via.bin.ptr, object.via.bin.size);
-}
-
-static bool reader_whole(const struct reader *r)
-{
-    return !r->bad && r->pos == r->len;
+    bytes = unpack_bin(u, PACKET_FRAME_MAX, &len);
+    return unpack_done(u) ? buf_copy(bytes, len) : NULL;
 }
 
 int packet_header_read(const uint8_t *bytes, size_t max, uint32_t *ret_body_len)
@@ -314,7 +225,8 @@ int packet_header_read(const uint8_t *bytes, size_t max, uint32_t *ret_body_len)
 
 int packet_check(const uint8_t *frame, size_t len, bool *ret_greeting, uint64_t *ret_ensemble, unsigned *ret_version)
 {
-    struct reader r;
+    struct unpack u;
+    uint32_t n_fields;
     uint64_t sum_le;
     uint64_t ensemble;
     uint64_t type;
@@ -329,18 +241,18 @@ int packet_check(const uint8_t *frame, size_t len, bool *ret_greeting, uint64_t 
     if (le64toh(sum_le) != XXH3_64bits(frame + PACKET_HEADER_LEN, body_len)) {
         return -EBADMSG;
     }
-    reader_init(&r, frame, len);
-    version = (unsigned)read_uint(&r, UINT32_MAX);
-    if (r.bad) {
+    body_begin(&u, frame, len, &n_fields);
+    version = (unsigned)unpack_uint(&u, UINT32_MAX);
+    if (u.failed) {
         return -EBADMSG;
     }
     if (version != PACKET_VERSION) {
         *ret_version = version;
         return -EPROTO;
     }
-    ensemble = read_uint(&r, UINT64_MAX);
-    type = read_uint(&r, ZAB_PACKET_TYPE_COUNT - 1);
-    if (r.bad) {
+    ensemble = unpack_uint(&u, UINT64_MAX);
+    type = unpack_uint(&u, ZAB_PACKET_TYPE_COUNT - 1);
+    if (u.failed) {
         return -EBADMSG;
     }
     *ret_greeting = type == TYPE_GREETING;
@@ -352,33 +264,34 @@ int packet_check(const uint8_t *frame, size_t len, bool *ret_greeting, uint64_t 
 int packet_decode(const uint8_t *frame, size_t len, struct zab_packet *ret_packet)
 {
     struct zab_packet p = {0};
-    struct reader r;
+    struct unpack u;
+    uint32_t n_fields;
 
     assert(len >= PACKET_HEADER_LEN);
-    reader_init(&r, frame, len);
-    read_uint(&r, PACKET_VERSION);
-    read_uint(&r, UINT64_MAX);
-    p.type = (enum zab_packet_type)read_uint(&r, ZAB_PACKET_TYPE_COUNT - 1);
-    if (r.bad || r.n_fields != FIELDS_PACKET || p.type == TYPE_GREETING) {
+    body_begin(&u, frame, len, &n_fields);
+    (void)unpack_uint(&u, PACKET_VERSION);
+    (void)unpack_uint(&u, UINT64_MAX);
+    p.type = (enum zab_packet_type)unpack_uint(&u, ZAB_PACKET_TYPE_COUNT - 1);
+    if (u.failed || n_fields != FIELDS_PACKET || p.type == TYPE_GREETING) {
         return -EBADMSG;
     }
-    p.epoch = (uint32_t)read_uint(&r, UINT32_MAX);
-    p.zxid = read_uint(&r, UINT64_MAX);
-    p.zxid_prev = read_uint(&r, UINT64_MAX);
-    p.round = read_uint(&r, UINT64_MAX);
-    p.vote.sid = read_uint(&r, UINT64_MAX);
-    p.vote.zxid = read_uint(&r, UINT64_MAX);
-    p.vote.epoch = (uint32_t)read_uint(&r, UINT32_MAX);
-    p.vote.virgin = read_bool(&r);
-    p.vote.sole = read_bool(&r);
-    p.role = (enum zab_role)read_uint(&r, ZAB_OBSERVING);
-    p.virgin = read_bool(&r);
-    p.empty = read_bool(&r);
-    p.accepted_from = read_uint(&r, UINT64_MAX);
-    p.zxid_digest = read_uint(&r, UINT64_MAX);
-    p.digest = read_uint(&r, UINT64_MAX);
-    p.body = read_body(&r, p.type);
-    if (!reader_whole(&r)) {
+    p.epoch = (uint32_t)unpack_uint(&u, UINT32_MAX);
+    p.zxid = unpack_uint(&u, UINT64_MAX);
+    p.zxid_prev = unpack_uint(&u, UINT64_MAX);
+    p.round = unpack_uint(&u, UINT64_MAX);
+    p.vote.sid = unpack_uint(&u, UINT64_MAX);
+    p.vote.zxid = unpack_uint(&u, UINT64_MAX);
+    p.vote.epoch = (uint32_t)unpack_uint(&u, UINT32_MAX);
+    p.vote.virgin = unpack_bool(&u);
+    p.vote.sole = unpack_bool(&u);
+    p.role = (enum zab_role)unpack_uint(&u, ZAB_OBSERVING);
+    p.virgin = unpack_bool(&u);
+    p.empty = unpack_bool(&u);
+    p.accepted_from = unpack_uint(&u, UINT64_MAX);
+    p.zxid_digest = unpack_uint(&u, UINT64_MAX);
+    p.digest = unpack_uint(&u, UINT64_MAX);
+    p.body = read_body(&u, p.type);
+    if (!unpack_done(&u)) {
         buf_unref(p.body);
         return -EBADMSG;
     }
@@ -389,25 +302,26 @@ int packet_decode(const uint8_t *frame, size_t len, struct zab_packet *ret_packe
 int packet_decode_greeting(const uint8_t *frame, size_t len, struct packet_greeting *ret_greeting)
 {
     struct packet_greeting g = {0};
-    struct reader r;
+    struct unpack u;
+    uint32_t n_fields;
 
     assert(len >= PACKET_HEADER_LEN);
-    reader_init(&r, frame, len);
-    read_uint(&r, PACKET_VERSION);
-    g.ensemble = read_uint(&r, UINT64_MAX);
-    read_uint(&r, TYPE_GREETING);
-    if (r.bad || (r.n_fields != FIELDS_GREETING && r.n_fields != FIELDS_MEMBERS)) {
+    body_begin(&u, frame, len, &n_fields);
+    (void)unpack_uint(&u, PACKET_VERSION);
+    g.ensemble = unpack_uint(&u, UINT64_MAX);
+    (void)unpack_uint(&u, TYPE_GREETING);
+    if (u.failed || (n_fields != FIELDS_GREETING && n_fields != FIELDS_MEMBERS)) {
         return -EBADMSG;
     }
-    read_word(&r, greeting_word);
-    g.sid = read_uint(&r, UINT64_MAX);
-    g.sid_to = read_uint(&r, UINT64_MAX);
-    g.observer = read_bool(&r);
-    g.nonce = read_uint(&r, UINT64_MAX);
-    if (r.n_fields == FIELDS_MEMBERS) {
-        g.members = read_text(&r, &g.members_len);
+    read_word(&u, greeting_word);
+    g.sid = unpack_uint(&u, UINT64_MAX);
+    g.sid_to = unpack_uint(&u, UINT64_MAX);
+    g.observer = unpack_bool(&u);
+    g.nonce = unpack_uint(&u, UINT64_MAX);
+    if (n_fields == FIELDS_MEMBERS) {
+        g.members = unpack_str(&u, PACKET_MEMBERS_MAX, &g.members_len);
     }
-    if (!reader_whole(&r)) {
+    if (!unpack_done(&u)) {
         return -EBADMSG;
     }
     *ret_greeting = g;

@@ -100,17 +100,18 @@ bool unpack_bool(struct unpack *u)
     return !u->failed && tag == 0xc3;
 }
 
-const uint8_t *unpack_bin(struct unpack *u, size_t max, size_t *ret_len)
+void unpack_nil(struct unpack *u)
 {
-    uint8_t tag = (uint8_t)take(u, 1);
-    const uint8_t *bytes;
-    uint64_t len = 0;
-
-    if (tag >= 0xc4 && tag <= 0xc6) {
-        len = take(u, (size_t)1 << (tag - 0xc4));
-    } else {
+    if (take(u, 1) != 0xc0) {
         u->failed = true;
     }
+}
+
+/* The next `len` bytes, if they may be that many and are there. */
+static const uint8_t *take_bytes(struct unpack *u, uint64_t len, size_t max, size_t *ret_len)
+{
+    const uint8_t *bytes = u->at;
+
     if (len > max || len > (uint64_t)(u->end - u->at)) {
         u->failed = true;
     }
@@ -118,10 +119,35 @@ const uint8_t *unpack_bin(struct unpack *u, size_t max, size_t *ret_len)
         *ret_len = 0;
         return u->end;
     }
-    bytes = u->at;
     u->at += len;
     *ret_len = (size_t)len;
     return bytes;
+}
+
+const uint8_t *unpack_bin(struct unpack *u, size_t max, size_t *ret_len)
+{
+    uint8_t tag = (uint8_t)take(u, 1);
+    uint64_t len = 0;
+
+    if (tag >= 0xc4 && tag <= 0xc6) {
+        len = take(u, (size_t)1 << (tag - 0xc4));
+    } else {
+        u->failed = true;
+    }
+    return take_bytes(u, len, max, ret_len);
+}
+
+const char *unpack_str(struct unpack *u, size_t max, size_t *ret_len)
+{
+    uint8_t tag = (uint8_t)take(u, 1);
+    uint64_t len = tag & 0x1f;
+
+    if (tag >= 0xd9 && tag <= 0xdb) {
+        len = take(u, (size_t)1 << (tag - 0xd9));
+    } else if (tag < 0xa0 || tag > 0xbf) {
+        u->failed = true;
+    }
+    return (const char *)take_bytes(u, len, max, ret_len);
 }
 
 uint32_t unpack_array(struct unpack *u, uint32_t max)

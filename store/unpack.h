@@ -25,9 +25,11 @@ void unpack_init(struct unpack *u, const void *bytes, size_t len);
 uint64_t unpack_uint(struct unpack *u, uint64_t max);
 int64_t unpack_int(struct unpack *u);
 bool unpack_bool(struct unpack *u);
+void unpack_nil(struct unpack *u);
 
-/* A bin of at most `max` bytes; the result points into the bytes given to unpack_init(). */
+/* A bin, a str of at most `max` bytes; the result points into the bytes given to unpack_init(). */
 const uint8_t *unpack_bin(struct unpack *u, size_t max, size_t *ret_len);
+const char *unpack_str(struct unpack *u, size_t max, size_t *ret_len);
 
 /* The length of an array, whose elements follow; one longer than `max` or than the bytes left fails. */
 uint32_t unpack_array(struct unpack *u, uint32_t max);
