@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NS_PER_S     INT64_C(1000000000)
 #define STAT_BLKSIZE (1024 * 1024) /* cp, cat and stdio then write a whole znode in one call */
 
 struct inode *inode_find(const struct inodes *t, uint64_t ino)
@@ -183,13 +184,13 @@ void handle_drop_version(struct handle *h)
     h->at_end = false;
 }
 
-static struct timespec timespec_of(int64_t ns)
+struct timespec timespec_of(int64_t ns)
 {
-    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    struct timespec ts = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
 
     if (ts.tv_nsec < 0) {
         ts.tv_sec--;
-        ts.tv_nsec += 1000000000;
+        ts.tv_nsec += NS_PER_S;
     }
     return ts;
 }

@@ -86,6 +86,9 @@ bool inode_contents(const struct tree *tree, const struct inodes *t, uint64_t in
 void handle_take_version(struct handle *h, const struct tree *tree, const struct inodes *t);
 void handle_drop_version(struct handle *h);
 
+/* Of nanoseconds since 1970, or before it. */
+struct timespec timespec_of(int64_t ns);
+
 /* The attributes of a node as stat(2) shows them. */
 void stat_of_node(const struct node *n, struct stat *ret_st);
 

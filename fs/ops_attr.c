@@ -134,12 +134,12 @@ static void setattr_gone(struct inode *i, const struct op *op)
     if ((op->mask & SETATTR_ATIME_NOW) != 0) {
         i->gone_stat.st_atim = now;
     } else if ((op->mask & SETATTR_ATIME) != 0) {
-        i->gone_stat.st_atim = (struct timespec){op->atime_ns / 1000000000, op->atime_ns % 1000000000};
+        i->gone_stat.st_atim = timespec_of(op->atime_ns);
     }
     if ((op->mask & SETATTR_MTIME_NOW) != 0) {
         i->gone_stat.st_mtim = now;
     } else if ((op->mask & SETATTR_MTIME) != 0) {
-        i->gone_stat.st_mtim = (struct timespec){op->mtime_ns / 1000000000, op->mtime_ns % 1000000000};
+        i->gone_stat.st_mtim = timespec_of(op->mtime_ns);
     }
 }
 

@@ -37,6 +37,21 @@ def test_attributes_are_the_same_everywhere(shared):
     assert lines[4] == "file"
 
 
+def test_times_far_away(shared):
+    """Nanoseconds in 64 bits end in 2262: a later time is that one, and not one of long ago."""
+    shell(f"cd {shared[1].mount} && touch -d '5000-01-01 UTC' far && touch -d '1960-01-01 00:00:00.5 UTC' before && "
+          "touch -d '0001-01-01 UTC' long-before")
+    shared.wait_equal()
+    for peer in shared:
+        assert shell(f"cd {peer.mount} && stat -c %Y far before long-before").split() == ["9223372036", "-315619200",
+                                                                                          "-9223372037"]
+    # The same for a file that is deleted but open.
+    told = python("import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); os.unlink(sys.argv[1]); "
+                  "os.utime(fd, ns=(-500000000, -1500000000)); st = os.fstat(fd); print(st.st_atime_ns, st.st_mtime_ns)",
+                  shared[1].path("far"))
+    assert told.split() == ["-500000000", "-1500000000"]
+
+
 def test_inode_numbers_are_never_used_again(shared):
     seen = set()
     for _ in range(5):
