@@ -27,7 +27,7 @@ BUILD := $(PLAIN)$(if $(MUTANT),/mutant-$(MUTANT))
 
 # ---- packages ----
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
-DEPS_TEST  := libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less
+DEPS_TEST  := clang libclang-rt-dev libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
 
@@ -75,6 +75,8 @@ SIM       := $(wildcard tests/sim/*.c)
 # What of consensus runs without libuv.
 PURE      := $(wildcard consensus/zab*.c consensus/replica*.c consensus/packet*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
+FUZZ      := $(wildcard tests/fuzz/*.c)
+FUZZ_MAIN := $(wildcard tests/fuzz/fuzz_*.c)
 SIM_MAIN  := $(if $(SIM),$(shell grep -lE '^int main\>' $(SIM)))
 CONFORMANCE := $(wildcard tests/conformance/*.c)
 LEAKS     := $(if $(findstring address,$(SANITIZE)),tests/leaks.c)
@@ -84,7 +86,7 @@ UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
 SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(CONFORMANCE) \
-           $(wildcard tests/bench/*.c) $(LEAKS)
+           $(wildcard tests/bench/*.c) $(FUZZ) $(LEAKS)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim) \
                  $(if $(CONFORMANCE),$(BUILD)/conformance)
@@ -97,6 +99,7 @@ help:
 	@echo 'make run|stop     three peers mounted at run/1 run/2 run/3 (PEERS=1: one); take them down'
 	@echo 'make demo         the tour as a story, under a minute'
 	@echo 'make test         every test; the last line counts them'
+	@echo 'make fuzz         fuzz targets without end (TARGET=packet, ...; ARGS=, of libFuzzer)'
 	@echo 'make bench        what it costs, beside what the disk, the network and FUSE cost'
 	@echo 'make lint|format  every check of the sources; clang-format'
 	@echo 'make install      into $$DESTDIR$$PREFIX'
@@ -183,6 +186,7 @@ ASAN := address,undefined
 test: test-binaries
 	@rm -f build/test-summary
 	+@$(if $(SANITIZE),,$(MAKE) SANITIZE=$(ASAN) test-binaries)
+	+@$(if $(SANITIZE),,$(MAKE) fuzz-build)
 	@$(PYTHON) tests/run-tests $(BUILD) $(if $(SANITIZE),,build/$(subst $(comma),-,$(ASAN)))
 
 ifneq ($(SIM_MAIN),)
@@ -195,6 +199,21 @@ ifneq ($(wildcard tests/sim/mutants),)
 mutants:
 	+@tests/sim/mutants $(ARGS)
 endif
+
+# Fuzz targets: clang's build of everything, in a folder of its own. FUZZ_BUILD calls this Makefile again with it.
+FUZZ_BUILD    := build/fuzz
+FUZZ_BINARIES := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_MAIN))
+$(eval $(call archive,fuzz,$(filter-out $(FUZZ_MAIN),$(FUZZ))))
+$(FUZZ_BINARIES): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(addprefix $(BUILD)/lib,fuzz.a fs.a sim.a consensus.a store.a) \
+                 $(call object,$(LEAKS))
+	$(call say,LD,$@)
+	$(Q)$(link) -fsanitize=fuzzer $(addprefix @,$(wildcard tests/fuzz/$(*F).ldflags))
+.PHONY: fuzz fuzz-binaries fuzz-build
+fuzz-binaries: $(FUZZ_BINARIES)
+fuzz-build:
+	+@$(MAKE) BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=fuzzer-no-link,$(ASAN) fuzz-binaries
+fuzz: fuzz-build
+	@$(PYTHON) tests/fuzz/run $(FUZZ_BUILD) $(TARGET) $(ARGS)
 
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 -include $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/bench/*.c))

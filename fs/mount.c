@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -359,8 +360,8 @@ static int args_build(const struct mount_options *o, struct fuse_args *args)
     return rv;
 }
 
-/* Makes the session and mounts it; libfuse's own words go into err. */
-static int session_mount(struct mount *m, const struct mount_options *o, struct error *err)
+/* Makes the session; libfuse's own words go into err. */
+static int session_new(struct mount *m, const struct mount_options *o, struct error *err)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     struct error why = {{0}};
@@ -373,19 +374,51 @@ static int session_mount(struct mount *m, const struct mount_options *o, struct 
     fuse_set_log_func(session_log);
     session_error = &why;
     m->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
+    session_error = NULL;
     fuse_opt_free_args(&args);
-    if (m->session == NULL) {
-        session_error = NULL;
-        return error_set(err, -EINVAL, "mount %s: %s", o->mountpoint, why.text);
-    }
+    return m->session != NULL ? 0 : error_set(err, -EINVAL, "mount %s: %s", o->mountpoint, why.text);
+}
+
+static int session_mount(struct mount *m, const struct mount_options *o, struct error *err)
+{
+    struct error why = {{0}};
+    int rv;
+
+    session_error = &why;
     errno = 0;
-    if (fuse_session_mount(m->session, o->mountpoint) != 0) {
-        rv = errno == 0 ? -EIO : -errno;
-        session_error = NULL;
+    rv = fuse_session_mount(m->session, o->mountpoint) == 0 ? 0 : errno == 0 ? -EIO : -errno;
+    session_error = NULL;
+    if (rv != 0) {
         return error_set(err, rv, "mount %s: %s", o->mountpoint, why.text[0] == '\0' ? strerror(-rv) : why.text);
     }
-    session_error = NULL;
     return 0;
+}
+
+/* Whoever has the other end of a socket pair stands for the kernel; that it is closed means what ENODEV does. */
+static ssize_t socket_read(int fd, void *buf, size_t len, void *userdata)
+{
+    ssize_t n = read(fd, buf, len);
+
+    (void)userdata;
+    if (n != 0) {
+        return n;
+    }
+    errno = ENODEV;
+    return -1;
+}
+
+static ssize_t socket_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+    (void)userdata;
+    return writev(fd, iov, count);
+}
+
+static int session_take_socket(struct mount *m, int fd, struct error *err)
+{
+    static const struct fuse_custom_io io = {.read = socket_read, .writev = socket_writev};
+    int rv = fuse_session_custom_io(m->session, &io, fd);
+
+    return rv == 0 ? 0 : error_set(err, rv, "serve on descriptor %d: %s", fd, strerror(-rv));
 }
 
 static int session_poll(struct mount *m)
@@ -422,17 +455,11 @@ static void listen_to_replica(struct mount *m)
     replica_listen(m->replica, m->listener);
 }
 
-int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *report,
-                const struct mount_options *options, void (*ended)(void *arg), void *arg, struct mount **ret_mount,
-                struct error *err)
+static struct mount *mount_new(uv_loop_t *loop, struct replica *replica, const struct report *report,
+                               const struct mount_options *options)
 {
-    struct mount *m;
-    int rv = mountpoint_check(options->mountpoint, err);
+    struct mount *m = calloc(1, sizeof(*m));
 
-    if (rv != 0) {
-        return rv;
-    }
-    m = calloc(1, sizeof(*m));
     if (m == NULL) {
         abort();
     }
@@ -444,27 +471,54 @@ int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *r
     m->options.fuse_options = NULL;
     m->options.n_fuse_options = 0;
     m->options.source = strdup(options->source);
+    m->options.mountpoint = NULL;
+    if (m->options.source == NULL) {
+        abort();
+    }
+    return m;
+}
+
+/* From here on nothing fails. */
+static void mount_begin(struct mount *m, void (*ended)(void *arg), void *arg)
+{
+    int rv = uv_poll_start(&m->poll, UV_READABLE, poll_cb);
+
+    assert(rv == 0);
+    listen_to_replica(m);
+    m->on_ended = ended;
+    m->on_ended_arg = arg;
+}
+
+int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *report,
+                const struct mount_options *options, void (*ended)(void *arg), void *arg, struct mount **ret_mount,
+                struct error *err)
+{
+    struct mount *m;
+    int rv = mountpoint_check(options->mountpoint, err);
+
+    if (rv != 0) {
+        return rv;
+    }
+    m = mount_new(loop, replica, report, options);
     m->options.mountpoint = realpath(options->mountpoint, NULL); /* as /proc shows it; not asked again once mounted */
-    if (m->options.source == NULL || m->options.mountpoint == NULL) {
+    if (m->options.mountpoint == NULL) {
         rv = error_set(err, -errno, "%s: %s", options->mountpoint, strerror(errno));
         goto err_after_new;
     }
-    rv = session_mount(m, options, err);
+    rv = session_new(m, options, err);
+    if (rv == 0) {
+        rv = session_mount(m, options, err);
+    }
     if (rv != 0) {
         goto err_after_new;
     }
     (void)opener_mount_dev(m->options.mountpoint, &m->dev);
     rv = session_poll(m);
-    if (rv == 0) {
-        rv = uv_poll_start(&m->poll, UV_READABLE, poll_cb);
-        assert(rv == 0);
-    } else {
+    if (rv != 0) {
         rv = error_set(err, rv, "mount %s: poll /dev/fuse: %s", options->mountpoint, strerror(-rv));
         goto err_after_mount;
     }
-    listen_to_replica(m);
-    m->on_ended = ended;
-    m->on_ended_arg = arg;
+    mount_begin(m, ended, arg);
     *ret_mount = m;
     return 0;
 
@@ -473,6 +527,29 @@ err_after_mount:
 err_after_new:
     mount_free(m);
     return rv;
+}
+
+int mount_start_on_socket(uv_loop_t *loop, struct replica *replica, const struct report *report,
+                          const struct mount_options *options, int fd, void (*ended)(void *arg), void *arg,
+                          struct mount **ret_mount, struct error *err)
+{
+    struct mount *m = mount_new(loop, replica, report, options);
+    int rv = session_new(m, options, err);
+
+    if (rv == 0) {
+        rv = session_take_socket(m, fd, err);
+    }
+    if (rv == 0) {
+        rv = session_poll(m);
+        rv = rv == 0 ? 0 : error_set(err, rv, "poll descriptor %d: %s", fd, strerror(-rv));
+    }
+    if (rv != 0) {
+        mount_free(m);
+        return rv;
+    }
+    mount_begin(m, ended, arg);
+    *ret_mount = m;
+    return 0;
 }
 
 /* ---- unmounting ---- */

@@ -38,6 +38,12 @@ int mount_start(uv_loop_t *loop, struct replica *replica, const struct report *r
                 const struct mount_options *options, void (*ended)(void *arg), void *arg, struct mount **ret_mount,
                 struct error *err);
 
+/* The same without mounting, for tests: who has the other end of `fd`, a socket that keeps messages apart, stands for
+ * the kernel, and unmounts by closing it. Not to be stopped with mount_stop(). `fd` is taken over on success. */
+int mount_start_on_socket(uv_loop_t *loop, struct replica *replica, const struct report *report,
+                          const struct mount_options *options, int fd, void (*ended)(void *arg), void *arg,
+                          struct mount **ret_mount, struct error *err);
+
 int mount_fd(const struct mount *m); /* /dev/fuse, for peer_close_in_child() */
 
 /* Unmounts. Publishes what open drafts must be published for first; waits for outstanding calls at most timeo. */
