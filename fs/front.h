@@ -5,6 +5,7 @@
 #define FS_FRONT_H
 
 #include "handle.h"
+#include "known.h"
 #include "mount.h"
 #include "park.h"
 
@@ -37,6 +38,7 @@ struct mount {
     struct replica_listener *listener;
     struct park park;
     struct inodes inodes;
+    struct known known;
     struct call *calls;         /* under way */
     struct dot_file *dot_files; /* open */
     unsigned n_exports;

@@ -43,6 +43,17 @@ void inode_put(struct inodes *t, struct inode *i)
     free(i);
 }
 
+void inode_forget(struct inodes *t, struct inode *i)
+{
+    if (!i->known) {
+        return;
+    }
+    i->known = false;
+    assert(i->n_holds > 0);
+    i->n_holds--;
+    inode_put(t, i);
+}
+
 void inode_set_gone(struct inode *i, const struct node *n)
 {
     assert(!i->gone);

@@ -1,7 +1,8 @@
 /*
  * handle: the inodes that are open on this mount, and their open file descriptions.
  *
- * An inode is in the table while a handle is open on it or a publishing of it is under way. When its znode is removed
+ * An inode is in the table while a handle is open on it or a publishing of it is under way; a directory once it is
+ * removed, while the kernel knows it. When its znode is removed
  * meanwhile, the inode keeps what a local file system would: attributes (without links) and contents.
  */
 #ifndef FS_HANDLE_H
@@ -22,7 +23,8 @@ struct inode {
     uint64_t ino;
     struct handle *handles; /* the latest opened first */
     unsigned n_releasing;   /* publishings that RELEASE began: later requests wait for them */
-    unsigned n_holds;       /* calls under way that will come back to this inode */
+    unsigned n_holds;       /* calls under way that will come back to this inode, and the kernel */
+    bool known;             /* to the kernel: a directory that is gone, held until it is forgotten */
     bool gone;              /* the znode is removed; what follows is what is left of it */
     struct stat gone_stat;
     struct buf *gone_data;
@@ -61,6 +63,8 @@ struct handle {
 
 struct inode *inode_find(const struct inodes *t, uint64_t ino);
 struct inode *inode_get(struct inodes *t, uint64_t ino);
+/* The kernel has forgotten it. */
+void inode_forget(struct inodes *t, struct inode *i);
 /* Frees the inode if nothing needs it any more. */
 void inode_put(struct inodes *t, struct inode *i);
 /* The znode is about to be removed: keeps a copy of what it was. */

@@ -146,8 +146,13 @@ static void mount_free(struct mount *m)
             handle_free(&m->inodes, i->handles);
         }
         i->n_holds--;
-        inode_put(&m->inodes, i);
+        if (i->known) {
+            inode_forget(&m->inodes, i);
+        } else {
+            inode_put(&m->inodes, i);
+        }
     }
+    known_release(&m->known);
     session_free(m->session);
     process_forget_all();
     free(m->request.mem);
@@ -254,7 +259,14 @@ static void changed_cb(void *arg, const struct change *change)
     if (change->kind != CHANGE_REMOVED) {
         return;
     }
-    i = inode_find(&m->inodes, change->node->ino);
+    if (known_has(&m->known, change->node->ino)) {
+        i = inode_get(&m->inodes, change->node->ino);
+        assert(!i->known);
+        i->known = true;
+        i->n_holds++;
+    } else {
+        i = inode_find(&m->inodes, change->node->ino);
+    }
     if (i != NULL && !i->gone) {
         inode_set_gone(i, change->node);
     }

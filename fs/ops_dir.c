@@ -28,6 +28,9 @@ void reply_entry_of(struct call *c, const struct outcome *outcome)
         (void)fuse_reply_err(c->req, outcome->err);
         return;
     }
+    if (S_ISDIR(c->stat.st_mode)) {
+        known_add(&c->mount->known, outcome->ino);
+    }
     if (attr_of(c->mount, outcome->ino, 0, &e.attr) != 0) {
         /* It was made, and is removed again already: the kernel finds that out at its next look. */
         e.attr = c->stat;
@@ -240,7 +243,9 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    if (!dot_is(ino) && tree_by_ino(mount_tree(mount_of(req)), ino) == NULL) {
+    struct mount *m = mount_of(req);
+
+    if (!dot_is(ino) && tree_by_ino(mount_tree(m), ino) == NULL && inode_find(&m->inodes, ino) == NULL) {
         (void)fuse_reply_err(req, ESTALE);
         return;
     }

@@ -29,6 +29,9 @@ static void open_truncated(struct call *c, const struct outcome *outcome)
         handle_free(&m->inodes, h);
         return;
     }
+    if (h->inode->gone) {
+        inode_set_gone_data(h->inode, NULL, 0); /* removed by now, and truncated nevertheless */
+    }
     open_reply(c->req, h);
 }
 

@@ -56,21 +56,36 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         (void)fuse_reply_err(req, -rv);
         return;
     }
+    if (n->kind == NODE_DIR) {
+        known_add(&m->known, n->ino);
+    }
     (void)fuse_reply_entry(req, &e);
 }
 
-/* Inode numbers are the znodes' and never used again: there is nothing to forget. */
+/* Inode numbers are the znodes' and never used again: there is nothing to forget but directories that are gone. */
+static void forget(struct mount *m, fuse_ino_t ino)
+{
+    struct inode *i;
+
+    known_drop(&m->known, ino);
+    i = inode_find(&m->inodes, ino);
+    if (i != NULL) {
+        inode_forget(&m->inodes, i);
+    }
+}
+
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-    (void)ino;
-    (void)nlookup;
+    (void)nlookup; /* all of them, or it was looked up again meanwhile: then all it costs is ESTALE once it is gone */
+    forget(mount_of(req), ino);
     fuse_reply_none(req);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-    (void)count;
-    (void)forgets;
+    for (size_t i = 0; i < count; i++) {
+        forget(mount_of(req), forgets[i].ino);
+    }
     fuse_reply_none(req);
 }
 

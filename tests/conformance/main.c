@@ -1,8 +1,9 @@
 /*
  * conformance: what each system call answers, on whatever file system it is shown.
  *
- *   conformance run DIRECTORY [UID]    runs every case in a directory of its own below DIRECTORY, as that user
- *   conformance tree DIRECTORY         shows what the cases have left there
+ *   conformance run DIRECTORY [UID [CASE...]]    runs the cases (all) in a directory of its own each, below DIRECTORY,
+ *                                                as that user
+ *   conformance tree DIRECTORY                   shows what the cases have left there
  *
  * One line for each case: its name, then its steps (step.h) or nodes, with tabs between them. Two file systems that
  * behave alike print the same.
@@ -105,10 +106,20 @@ static void run_case(const struct test *t, uid_t uid)
     (void)putchar('\n');
 }
 
-static void run_all(uid_t uid)
+static bool is_among(const char *name, char *const *names)
+{
+    for (size_t i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return names[0] == NULL;
+}
+
+static void run_all(uid_t uid, char *const *names)
 {
     for (size_t i = 0; i < n_tests; i++) {
-        if (uid == 0 || !tests[i].root) {
+        if ((uid == 0 || !tests[i].root) && is_among(tests[i].name, names)) {
             run_case(&tests[i], uid);
         }
     }
@@ -127,8 +138,8 @@ static void tree_all(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 3 || argc > 4) {
-        (void)fputs("usage: conformance run|tree DIRECTORY [UID]\n", stderr);
+    if (argc < 3) {
+        (void)fputs("usage: conformance run|tree DIRECTORY [UID [CASE...]]\n", stderr);
         return 1;
     }
     if (chdir(argv[2]) != 0) {
@@ -136,7 +147,7 @@ int main(int argc, char **argv)
     }
     add_all();
     if (strcmp(argv[1], "run") == 0) {
-        run_all(argc == 4 ? (uid_t)strtoul(argv[3], NULL, 10) : 0);
+        run_all(argc > 3 ? (uid_t)strtoul(argv[3], NULL, 10) : 0, argv + (argc > 3 ? 4 : 3));
     } else {
         tree_all();
     }
