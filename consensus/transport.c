@@ -424,14 +424,13 @@ static struct buf *frame_of(struct transport *t, const struct zab_packet *packet
     return buf_ref(t->cached_frame);
 }
 
-/* May more be queued? A snapshot is sent all at once and only once to who joins: its bytes do not count, or a large
- * tree could never be sent. */
+/* May more be queued? The socket takes some of what has gathered in this loop iteration. */
 static bool queue_has_room(struct conn *c)
 {
-    if (c->out_bytes <= c->t->queue_bytes_max) {
-        c->out_allowance = c->t->queue_bytes_max;
+    if (c->out_bytes > c->t->queue_bytes_max) {
+        conn_flush(c);
     }
-    return c->out_bytes <= c->out_allowance;
+    return c->out_bytes <= c->t->queue_bytes_max;
 }
 
 void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *packet)
@@ -443,15 +442,14 @@ void transport_send(struct transport *t, uint64_t sid, const struct zab_packet *
         return;
     }
     if (!queue_has_room(c)) {
-        log_limited(t, LOG_DISCONNECTED, c->log_key, "disconnected %s at %s: it does not read: %zu bytes wait for it",
+        log_limited(t, LOG_DISCONNECTED, c->log_key,
+                    "disconnected %s at %s: it does not keep up: %zu bytes wait for it; it synchronizes again when it "
+                    "can",
                     c->pl->name, c->address, c->out_bytes);
         conn_close(c);
         return;
     }
     frame = frame_of(t, packet);
-    if (packet->type == ZAB_SNAP_DATA) {
-        c->out_allowance += frame->len;
-    }
     conn_queue(c, frame);
 }
 

@@ -20,7 +20,7 @@
 
 struct transport;
 
-#define TRANSPORT_QUEUE_BYTES_DEFAULT ((size_t)256 * 1024 * 1024)
+#define TRANSPORT_QUEUE_BYTES_DEFAULT ((size_t)64 * 1024 * 1024)
 
 /* How long the other end may owe acknowledgements of TCP. */
 #define TRANSPORT_SILENT_MS_DEFAULT 5000u
@@ -42,7 +42,8 @@ struct transport_config {
     const struct transport_peer *peers; /* the others; copied */
     size_t n_peers;
     bool loopback_only; /* with peers without a sid: no other address is dialled, whatever a name resolves to */
-    /* A peer that lets more pile up is disconnected; SNAP_DATA does not count. 0: TRANSPORT_QUEUE_BYTES_DEFAULT. */
+    /* A peer that lets more pile up is disconnected, and synchronizes again. It is more than what comes to be sent at
+     * once to one that reads. 0: TRANSPORT_QUEUE_BYTES_DEFAULT. */
     size_t queue_bytes_max;
     /* A connection whose other end does not even answer as a host for so long is given up. 0:
      * TRANSPORT_SILENT_MS_DEFAULT. */

@@ -118,8 +118,7 @@ struct conn {
     size_t out_sealed; /* with TLS: the first of them are records instead, and may leave; and */
     size_t out_skip;   /* so many bytes of the first frame after them are in these already */
     size_t out_cap;
-    size_t out_bytes;     /* of `out` and of the write under way */
-    size_t out_allowance; /* what out_bytes may come to */
+    size_t out_bytes; /* of `out` and of the write under way */
     bool writing;
 };
 

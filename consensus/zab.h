@@ -105,6 +105,7 @@ struct zab_entry {
     uint64_t zxid;
     uint64_t zxid_prev;
     struct buf *body;
+    uint64_t bytes_before; /* private to the window */
 };
 
 struct zab_config {

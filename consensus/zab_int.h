@@ -20,6 +20,10 @@
 /* A learner that synchronizes has at most so much of the history, and one transaction, on its way to its disk. */
 #define ZAB_STREAM_BYTES ((size_t)1024 * 1024)
 
+/* Who is synchronized and lets its disk fall behind what is committed by more than this synchronizes again: then it is
+ * sent no more than it takes. A leader whose own disk does so steps down. */
+#define ZAB_BEHIND_BYTES (UINT64_C(32) * 1024 * 1024)
+
 /* ---- the window ---- */
 
 /* The newest part of the history: entries[head .. head + n), each zxid_prev the zxid before; `base` is the zxid before
@@ -30,6 +34,7 @@ struct zab_log {
     size_t n;
     size_t cap;
     size_t bytes;
+    uint64_t bytes_ever; /* appended, truncated ones too */
     uint64_t base;
 };
 
@@ -45,6 +50,8 @@ bool zab_log_floor(const struct zab_log *log, uint64_t zxid, uint64_t *ret_floor
 /* Index of the first entry after `zxid`, for zab_log_at(); n when there is none. */
 size_t zab_log_after(const struct zab_log *log, uint64_t zxid);
 const struct zab_entry *zab_log_at(const struct zab_log *log, size_t i);
+/* Bytes of the entries after `zxid` up to `until`, as far as the window has them. */
+uint64_t zab_log_bytes(const struct zab_log *log, uint64_t zxid, uint64_t until);
 void zab_log_truncate(struct zab_log *log, uint64_t zxid);
 /* Drops the oldest entries at or before `zxid` while more than `bytes_max` are held. */
 void zab_log_trim(struct zab_log *log, uint64_t zxid, size_t bytes_max);

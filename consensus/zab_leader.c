@@ -540,11 +540,23 @@ static uint64_t resign_ms(const struct zab *z)
     return phase_due;
 }
 
+/* How much of what is committed a disk has not got that is known to be durable up to `zxid`. */
+static bool is_far_behind(const struct zab *z, uint64_t zxid)
+{
+    return zab_log_bytes(&z->log, zxid, z->zxid_committed) > ZAB_BEHIND_BYTES;
+}
+
+static void drop_learner(struct zab *z, struct zab_peer *p, const char *reason)
+{
+    learner_set_phase(z, p, LEARNER_NONE);
+    zab_disconnect(z, p->sid, reason);
+}
+
 void leader_on_deadline(struct zab *z)
 {
     size_t i;
 
-    if (z->now_ms >= resign_ms(z)) {
+    if (z->now_ms >= resign_ms(z) || is_far_behind(z, z->zxid_synced)) {
         zab_look(z);
         return;
     }
@@ -552,8 +564,9 @@ void leader_on_deadline(struct zab *z)
         struct zab_peer *p = &z->peers[i];
 
         if (z->now_ms >= learner_expiry(z, p)) {
-            learner_set_phase(z, p, LEARNER_NONE);
-            zab_disconnect(z, p->sid, "it was silent, or did not keep up");
+            drop_learner(z, p, "it was silent, or did not keep up");
+        } else if (p->phase >= LEARNER_SYNCED && is_far_behind(z, p->zxid_acked)) {
+            drop_learner(z, p, "its disk is too far behind: it synchronizes again");
         }
     }
     if (z->now_ms >= z->leading.ping_ms) {

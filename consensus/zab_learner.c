@@ -89,7 +89,7 @@ static void learner_on_leaderinfo(struct zab *z, const struct zab_packet *packet
 /* Appends one transaction to the window and the log. False if it does not follow what is there. */
 static bool append(struct zab *z, const struct zab_packet *packet)
 {
-    struct zab_entry entry = {packet->zxid, packet->zxid_prev, packet->body};
+    struct zab_entry entry = {.zxid = packet->zxid, .zxid_prev = packet->zxid_prev, .body = packet->body};
 
     if (packet->body == NULL || packet->zxid_prev != zab_log_last(&z->log) || packet->zxid <= packet->zxid_prev ||
         zxid_epoch(packet->zxid) > z->learning.epoch) {

@@ -67,6 +67,8 @@ void zab_log_append(struct zab_log *log, const struct zab_entry *entry)
     assert(entry->zxid > entry->zxid_prev);
     zab_log_make_room(log);
     log->entries[log->head + log->n] = *entry;
+    log->entries[log->head + log->n].bytes_before = log->bytes_ever;
+    log->bytes_ever += entry->body->len;
     buf_ref(entry->body);
     log->n++;
     log->bytes += entry->body->len;
@@ -87,6 +89,20 @@ size_t zab_log_after(const struct zab_log *log, uint64_t zxid)
         }
     }
     return low;
+}
+
+static uint64_t bytes_before(const struct zab_log *log, size_t i)
+{
+    return i < log->n ? zab_log_at(log, i)->bytes_before : log->bytes_ever;
+}
+
+/* What was truncated in between is counted: it is only a bound. */
+uint64_t zab_log_bytes(const struct zab_log *log, uint64_t zxid, uint64_t until)
+{
+    if (until <= zxid) {
+        return 0;
+    }
+    return bytes_before(log, zab_log_after(log, until)) - bytes_before(log, zab_log_after(log, zxid));
 }
 
 const struct zab_entry *zab_log_at(const struct zab_log *log, size_t i)

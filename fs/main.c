@@ -38,8 +38,8 @@ enum exit_code {
 
 /* Committed transactions kept in memory, so that a peer that was away shortly gets a DIFF. */
 #define WINDOW_BYTES (64u * 1024u * 1024u)
-/* Of frames for one peer; above the window with the largest frame, so that a DIFF always fits. */
-#define QUEUE_BYTES_MAX (256u * 1024u * 1024u)
+/* Of frames for one peer: what all writers of some mounts may have under way (REPLICA_WINDOW_BYTES), and more. */
+#define QUEUE_BYTES_MAX (64u * 1024u * 1024u)
 
 /* An observer that is not listed keeps less: it has nobody to bring up to date. */
 #define WINDOW_BYTES_UNLISTED (1024u * 1024u)

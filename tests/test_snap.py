@@ -134,3 +134,20 @@ def test_reads_go_on_while_a_snapshot_is_taken_over(make_ensemble):
     assert victim.read("read") == "new\n"
     ensemble.wait_equal()
     run("diff", "-r", leader.path("later/d0"), victim.path("later/d0"))
+
+
+def test_the_log_instead_of_a_snapshot(make_ensemble):
+    """What the leader no longer has in memory (64 MB) is read from its log, as long as that is there."""
+    ensemble = make_ensemble(3)
+    victim = ensemble.followers()[0]
+    others = [peer for peer in ensemble if peer is not victim]
+    victim.stop()
+    run(sys.executable, "-c", FILL, others[0].mount, "90", "262144", deadline=300)
+    leader = ensemble.wait_quorum(among=others)
+    memory = rss_kb(leader)
+    victim.start()
+    ensemble.wait_quorum()
+    ensemble.wait_equal()
+    assert "takes over a snapshot" not in victim.log_text()
+    assert rss_kb(leader) - memory < 64 * 1024
+    run("diff", "-r", leader.path("d7"), victim.path("d7"))

@@ -172,6 +172,44 @@ static void test_snapshot_when_the_log_is_too_short(void **state)
     cluster_release(&c);
 }
 
+/* A disk that only trickles: its peer is dropped, and comes back when it has written what it was sent. */
+static void test_a_disk_far_behind(void **state)
+{
+    static char megabyte[1 << 20];
+    struct zab_peer_info info;
+    struct cluster c;
+    int i;
+
+    (void)state;
+    memset(megabyte, 'x', sizeof(megabyte) - 1);
+    cluster_init(&c, 3, 0);
+    c.window_bytes = 64 << 20;
+    start_all(&c);
+    cluster_node(&c, 1)->disk_stuck = true;
+    for (i = 0; i < 40; i++) {
+        cluster_submit(&c, 3, megabyte);
+        cluster_settle(&c);
+    }
+    cluster_run(&c, 600);
+    assert_true(zab_peer_info(cluster_node(&c, 3)->zab, 1, &info));
+    assert_false(info.synced);
+    assert_int_equal(cluster_leader(&c), 3);
+    cluster_node(&c, 1)->disk_stuck = false;
+    cluster_run(&c, 3000);
+    assert_true(zab_peer_info(cluster_node(&c, 3)->zab, 1, &info));
+    assert_true(info.synced);
+    assert_all_at(&c, zxid_make(1, 40));
+    /* So does a leader whose own disk does. */
+    cluster_node(&c, 3)->disk_stuck = true;
+    for (i = 0; i < 40; i++) {
+        cluster_submit(&c, 3, megabyte);
+        cluster_settle(&c);
+    }
+    cluster_run(&c, 600);
+    assert_int_not_equal(cluster_leader(&c), 3);
+    cluster_release(&c);
+}
+
 static void test_wiped_members_do_not_outvote(void **state)
 {
     struct cluster c;
@@ -606,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_diverged_leader_truncates),
         cmocka_unit_test(test_the_log_when_the_window_is_too_short),
         cmocka_unit_test(test_snapshot_when_the_log_is_too_short),
+        cmocka_unit_test(test_a_disk_far_behind),
         cmocka_unit_test(test_wiped_members_do_not_outvote),
         cmocka_unit_test(test_one_wiped_member_is_synchronized),
         cmocka_unit_test(test_an_ensemble_of_one_grows),
