@@ -58,7 +58,8 @@ struct handle {
     struct buf *version; /* the contents that reads see; NULL and version_held: empty */
     uint32_t version_len;
     bool version_held;
-    bool at_end; /* a read found the end of this version */
+    bool at_end;        /* a read found the end of this version */
+    uint32_t beginning; /* the last read at offset 0 got as much */
 };
 
 struct inode *inode_find(const struct inodes *t, uint64_t ino);

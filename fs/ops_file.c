@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BEGINNING_MAX 4096 /* bytes of a file that are its beginning: see read_reply() */
+
 /* ---- open and release ---- */
 
 static void open_reply(fuse_req_t req, struct handle *h)
@@ -132,7 +134,21 @@ static uint64_t visible_size(const struct handle *h)
     return h->draft != NULL ? draft_size(h->draft, h->version_len) : h->version_len;
 }
 
-/* One version per open file: the newest at its first read, until it reads at offset 0 again or a second time at the
+static uint64_t min3(uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t least = a < b ? a : b;
+
+    return least < c ? least : c;
+}
+
+/* Whether a read begins with what was read first, from offset 0: sqlite looks at its counter of changes in the middle
+ * of the header that it has read before. Who reads on in small pieces never does. */
+static bool reads_beginning_again(const struct handle *h, uint64_t offset)
+{
+    return offset == 0 || offset < h->beginning;
+}
+
+/* One version per open file: the newest at its first read, until it reads its beginning again or a second time at the
  * end. A draft lies over it. */
 static void read_reply(fuse_req_t req, struct handle *h, size_t size, uint64_t offset, bool newest)
 {
@@ -140,10 +156,13 @@ static void read_reply(fuse_req_t req, struct handle *h, size_t size, uint64_t o
     bool was_at_end = h->at_end;
     uint64_t total;
 
-    if (newest || !h->version_held || offset == 0) {
+    if (newest || !h->version_held || reads_beginning_again(h, offset)) {
         handle_take_version(h, mount_tree(m), &m->inodes);
     }
     total = visible_size(h);
+    if (offset == 0) {
+        h->beginning = (uint32_t)min3(size, total, BEGINNING_MAX);
+    }
     if (offset >= total && offset > 0 && was_at_end) {
         handle_take_version(h, mount_tree(m), &m->inodes);
         total = visible_size(h);

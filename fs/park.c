@@ -82,6 +82,7 @@ static bool only_reads(uint32_t opcode)
     case FUSE_READDIR:
     case FUSE_GETXATTR:
     case FUSE_LISTXATTR:
+    case FUSE_STATFS:
         return true;
     default:
         return false;

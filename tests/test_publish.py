@@ -36,6 +36,24 @@ def test_open_file_reads_one_version(shared, held):
     assert reader.do("assert os.pread(fd, 100, 0) == b'b' * 100") == 0
 
 
+def test_beginning_read_again(shared, held):
+    """What moves an open file on to the newest version: its beginning, read again, or a second read at the end; reading
+    on in pieces of any size, or going back to the middle, does not."""
+    reader = held()
+    shared[1].write("again", "0" * 10000)
+    assert reader.do(f"fd = os.open({shared[1].path('again')!r}, os.O_RDONLY)") == 0
+    version_number = 0
+    for offset, size, newest in ((0, 100, True), (100, 100, False), (200, 1, False), (24, 16, True), (5000, 10, False),
+                                 (200, 10, False), (99, 1, True), (0, 6000, True), (4096, 1, False), (4095, 1, True),
+                                 (9000, 9000, False), (10000, 1, None), (10000, 1, None), (9000, 1, False),
+                                 (200, 1, True)):
+        version_number += 1
+        shared[1].write("again", f"{version_number % 10}" * 10000)
+        assert reader.do(f"seen = os.pread(fd, {size}, {offset})") == 0
+        if newest is not None:
+            assert reader.do(f"assert (seen[:1] == b'{version_number % 10}') == {newest}, (seen, {offset})") == 0
+
+
 def test_fsync_publishes(shared, held):
     writer = held()
     assert writer.do(f"fd = os.open({shared[1].path('fsync')!r}, os.O_WRONLY | os.O_CREAT)") == 0

@@ -1,7 +1,6 @@
 """What happens without a quorum, and when it comes back (reads, changes, closes, barriers, restarts)."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -9,53 +8,14 @@ import sys
 import time
 
 import pytest
-from lib.ensemble import BINARY, ENVIRONMENT, SANITIZED, is_mounted, run, shell, wait_until
+from lib.ensemble import BINARY, ENVIRONMENT, is_mounted, run, shell, wait_until
 from lib.files import ended, spawn
+from lib.quorum import DIRECT, FSYNC, SLACK, fails, give_back, lose, wait_lost, waiting
 
 pytestmark = pytest.mark.root
 
 TIMEO = 1
-PEER_TIMEOUT = 1
-SLACK = 6 if SANITIZED else 2  # of a busy machine
-BLOCKED = 50
-
-FSYNC = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))"
-DIRECT = "import mmap, os, sys; os.readv(os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT), [mmap.mmap(-1, 4096)])"
-
-
-def fails(*argv, within):
-    """The command's last words; it must fail within so many seconds, and a busy machine's slack."""
-    begun = time.monotonic()
-    done = run(*argv, check=False)
-    took = time.monotonic() - begun
-    assert done.returncode != 0, f"{argv} succeeded"
-    assert took < within + SLACK, f"{argv} took {took:.1f} s"
-    return done.stderr.strip()
-
-
-def lose(peers, number):
-    for peer in peers:
-        peer.send(number)
-        if number == signal.SIGKILL:
-            peer.wait_ended()
-
-
-def give_back(peers, number):
-    for peer in peers:
-        if number == signal.SIGSTOP:
-            peer.send(signal.SIGCONT)
-        else:
-            peer.restart(wait=False)
-
-
-def wait_lost(peer, deadline=PEER_TIMEOUT + SLACK):
-    wait_until(lambda: peer.status()["quorum"] == "no", deadline, "the quorum's loss to be told")
-
-
-def waiting(peer):
-    """Calls that wait for a decision there."""
-    return int(re.search(r"^znodefs_calls_outstanding (\d+)$", peer.metrics(), re.MULTILINE).group(1))
-
+BLOCKED = 200
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 @pytest.mark.parametrize("survivor", ["leader", "follower"])

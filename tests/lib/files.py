@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
+import time
 
 from .ensemble import ROOT, Failure, run, shell, wait_until
 
@@ -60,15 +62,28 @@ class Held:
     def __init__(self, *before):
         """`before`: a command that runs the one behind it, as env(1) does."""
         self.process = subprocess.Popen([*before, sys.executable, "-c", self.SERVE], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE)
+        self.pending = b""  # of answers not asked for yet
 
     def begin(self, line):
-        self.process.stdin.write(line + "\n")
+        self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
-    def answer(self):
-        answer = self.process.stdout.readline().strip()
-        return 0 if answer == "ok" else int(answer)
+    def answer(self, deadline=60):
+        end = time.monotonic() + deadline
+        while b"\n" not in self.pending:
+            if not select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]:
+                raise Failure(f"not answered after {deadline} s")
+            more = os.read(self.process.stdout.fileno(), 4096)
+            if not more:
+                raise Failure("the process that holds the files has ended")
+            self.pending += more
+        line, self.pending = self.pending.split(b"\n", 1)
+        return 0 if line == b"ok" else int(line)
+
+    def answered(self):
+        """Whether an answer has come, without waiting for it."""
+        return b"\n" in self.pending or bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def do(self, line):
         """The errno, 0 for success. The line prints nothing."""
