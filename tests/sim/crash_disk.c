@@ -41,6 +41,7 @@ struct crash_disk {
     uint64_t ops;
     uint64_t ops_left;
     uint64_t syncs_left;
+    uint64_t fail_left; /* operations before the one that fails */
     unsigned torn_percent;
     unsigned kept_percent;
     uint64_t limit; /* of the sum of sizes */
@@ -169,20 +170,6 @@ static void dir_do(struct crash_disk *cd, enum dir_op_kind kind, const char *nam
 
 /* The table. An operation that changes something stands between op_begin() and op_end(). */
 
-static int op_begin(struct crash_disk *cd)
-{
-    if (cd->dead) {
-        return -EIO;
-    }
-    cd->ops++;
-    if (cd->ops_left == 0) {
-        cd->dying = true;
-    } else if (cd->ops_left != CRASH_DISK_NEVER) {
-        cd->ops_left--;
-    }
-    return 0;
-}
-
 static void die(struct crash_disk *cd)
 {
     cd->dying = false;
@@ -198,6 +185,24 @@ static int op_end(struct crash_disk *cd, int rv)
         return -EIO;
     }
     return rv;
+}
+
+static int op_begin(struct crash_disk *cd)
+{
+    if (cd->dead) {
+        return -EIO;
+    }
+    cd->ops++;
+    if (cd->ops_left == 0) {
+        cd->dying = true;
+    } else if (cd->ops_left != CRASH_DISK_NEVER) {
+        cd->ops_left--;
+    }
+    if (cd->fail_left != CRASH_DISK_NEVER && cd->fail_left-- == 0) {
+        cd->fail_left = CRASH_DISK_NEVER;
+        return cd->dying ? op_end(cd, -EIO) : -EIO;
+    }
+    return 0;
 }
 
 static bool sync_fails(struct crash_disk *cd)
@@ -467,6 +472,7 @@ struct disk *crash_disk_new(uint64_t seed)
     cd->dir_tail = &cd->dir_head;
     cd->ops_left = CRASH_DISK_NEVER;
     cd->syncs_left = CRASH_DISK_NEVER;
+    cd->fail_left = CRASH_DISK_NEVER;
     cd->torn_percent = 50;
     cd->kept_percent = CRASH_DISK_RANDOM;
     cd->limit = CRASH_DISK_UNLIMITED;
@@ -543,6 +549,11 @@ void crash_disk_set_kept(struct disk *d, unsigned percent)
 void crash_disk_fail_sync_after(struct disk *d, uint64_t n_syncs)
 {
     crash_of(d)->syncs_left = n_syncs;
+}
+
+void crash_disk_fail_op_after(struct disk *d, uint64_t n_ops)
+{
+    crash_of(d)->fail_left = n_ops;
 }
 
 void crash_disk_set_free(struct disk *d, uint64_t bytes)

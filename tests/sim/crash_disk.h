@@ -51,6 +51,10 @@ void crash_disk_set_kept(struct disk *d, unsigned percent);
  * lost although it can still be read, and the syncs after it succeed again. CRASH_DISK_NEVER takes it back. */
 void crash_disk_fail_sync_after(struct disk *d, uint64_t n_syncs);
 
+/* The operation after the next `n_ops` ones, whatever it is, does nothing and fails once with -EIO; a sync that fails
+ * so is as above. CRASH_DISK_NEVER takes it back. */
+void crash_disk_fail_op_after(struct disk *d, uint64_t n_ops);
+
 /* Files may grow by this many bytes more, then pwrite writes what fits and returns -ENOSPC. What truncate and unlink
  * free is added. CRASH_DISK_UNLIMITED is the default. */
 void crash_disk_set_free(struct disk *d, uint64_t bytes);

@@ -262,9 +262,10 @@ static void drained(struct sim *s)
 
 static void look_how_far(struct sim *s)
 {
-    bool worked = s->stats.ops >= s->ops_min;
+    bool worked = s->stats.ops >= s->ops_min && s->lonely < 0;
     bool late = s->now_us >= s->phase_deadline_us;
 
+    sim_lonely_look(s);
     switch (s->phase) {
     case SIM_PHASE_FAULTS:
         if ((worked && s->stats.faults >= s->faults_min) || late) {
@@ -370,6 +371,10 @@ static void boot_all(struct sim *s)
 {
     unsigned i;
 
+    if (s->config.grows) {
+        sim_lonely_begin(s, &s->peers[sim_below(s, s->config.n_participants)]);
+        return;
+    }
     for (i = 0; i < s->n_peers; i++) {
         sim_push(s, sim_between(s, 0, 300) * SIM_MS, (struct sim_event){.kind = SIM_EV_BOOT, .peer = i});
     }
@@ -398,6 +403,7 @@ struct sim *sim_new(const struct sim_options *options)
     s->outcomes_only = options->outcomes_only;
     s->ops_min = options->ops;
     s->faults_min = options->faults;
+    s->lonely = -1;
     return s;
 }
 

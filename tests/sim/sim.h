@@ -9,6 +9,7 @@
  *   sim_stream.c  snapshots for learners, in pieces
  *   sim_net.c     connections between peers: delay, loss by breaking, stalls, dialling
  *   sim_fault.c   what goes wrong, and healing
+ *   sim_lonely.c  an ensemble of one that grows, or that is left of a lost one
  *   sim_client.c  clients: calls, retries, and what their outcomes must be
  *   sim_model.c   what a client's own directory must look like
  *   sim_verify.c  what must be in the tree in the end
@@ -87,6 +88,11 @@ struct sim_config {
     bool early_faults;          /* faults begin before the ensemble has formed */
     bool wipes;
     bool disk_errors;
+    bool forgetful;      /* the unlisted observers keep nothing on disk, and have another id after each start */
+    bool grows;          /* it begins as an ensemble of one */
+    bool losses;         /* now and then all but one lose their disks */
+    unsigned drift_ppm;  /* most that a monotonic clock is fast or slow */
+    uint64_t lonely_ops; /* so much work is done alone */
 };
 
 struct sim_message {
@@ -105,6 +111,7 @@ struct sim_queue {
 
 /* A snapshot for a learner. */
 struct sim_stream {
+    uint64_t sid;
     uint8_t *bytes; /* all of it; NULL: there is none */
     size_t len;
     size_t cap;
@@ -118,6 +125,7 @@ struct sim_peer {
     uint64_t sid;
     bool observer;
     struct disk *disk;
+    struct disk *null_disk;  /* in its place, where nothing is kept; else NULL */
     struct replica *replica; /* NULL while it is down */
     struct replica_env env;
     struct replica_listener listener;
@@ -158,6 +166,7 @@ struct sim_peer {
 struct sim_end {
     bool up;
     uint64_t conn;
+    uint64_t sid; /* of the other, as it was when it came up */
 };
 
 /* One way of a connection: what is sent by one end. */
@@ -174,6 +183,13 @@ struct sim_link {
     uint64_t dial_gen;
     struct sim_end end[2];
     struct sim_way way[2]; /* sent by end[i] */
+};
+
+/* Ways that are held up and released, again and again. */
+#define SIM_FLAPS 4
+struct sim_flap {
+    uint64_t ways;
+    unsigned left; /* turns; 0: free */
 };
 
 enum sim_phase {
@@ -247,6 +263,10 @@ struct sim {
     enum sim_phase phase;
     uint64_t phase_deadline_us;
     uint64_t fault_gen; /* a heal of an older one is void: everything was healed at once */
+    struct sim_flap flaps[SIM_FLAPS];
+    bool snap_trap;      /* something happens to the next snapshot on its way */
+    int lonely;          /* the peer that is an ensemble of one while all others are down; -1: none */
+    uint64_t lonely_ops; /* until so much work is done */
 
     struct sim_config config;
     struct zab_server servers[SIM_PEERS_MAX];
@@ -305,6 +325,8 @@ void sim_config_draw(struct sim *s);
 /* ---- sim_env.c ---- */
 
 void sim_peer_init(struct sim *s, unsigned index);
+/* NULL: nobody has this id any more. */
+struct sim_peer *sim_peer_by_sid(struct sim *s, uint64_t sid);
 void sim_peer_release(struct sim_peer *p);
 void sim_peer_boot(struct sim_peer *p);
 #define SIM_NEVER UINT64_MAX
@@ -343,7 +365,7 @@ void sim_net_on_event(struct sim *s, const struct sim_event *e);
 void sim_net_release(struct sim *s);
 /* The connection breaks, and nothing that `from` has sent arrives any more. */
 void sim_net_lose(struct sim *s, unsigned from, unsigned to);
-/* The connection is gone, `a` knows, and `b` does not learn of it. */
+/* The connection is gone, `a` knows, and `b` learns of it only because nothing comes any more. */
 void sim_net_half_open(struct sim *s, unsigned a, unsigned b);
 
 /* ---- sim_fault.c ---- */
@@ -352,6 +374,19 @@ void sim_fault_next(struct sim *s);
 void sim_fault_on_event(struct sim *s);
 void sim_fault_heal(struct sim *s, const struct sim_event *e);
 void sim_fault_heal_all(struct sim *s);
+/* A packet is about to be delivered: there may be a trap for it. */
+void sim_fault_on_packet(struct sim *s, unsigned from, unsigned to, enum zab_packet_type type);
+
+/* ---- sim_lonely.c: an ensemble of one ---- */
+
+/* All others are kept down, `p` boots with a configuration that lists nobody else. */
+void sim_lonely_begin(struct sim *s, struct sim_peer *p);
+/* Has it worked long enough? Then all boot together. */
+void sim_lonely_look(struct sim *s);
+/* Nothing but crashes happens to who is alone. */
+void sim_lonely_fault(struct sim *s);
+/* All but one lose their disks, and the one goes on alone: what operators are told to do. False: not now. */
+bool sim_lonely_lose(struct sim *s);
 
 /* The name of a kind of fault; NULL from their number on. */
 const char *sim_fault_name(unsigned kind);

@@ -31,6 +31,7 @@ static void draw_times(struct sim *s, struct sim_config *c)
     }
     c->calm_percent = sim_chance(s, 50) ? (unsigned)sim_between(s, 50, 95) : (unsigned)sim_between(s, 0, 50);
     c->early_faults = sim_chance(s, 30);
+    c->drift_ppm = sim_chance(s, 50) ? 200 : (sim_chance(s, 70) ? 5000 : 50000);
 }
 
 /* Small enough that segments end, windows are left behind and snapshots are needed, many times in a run. */
@@ -39,7 +40,7 @@ static void draw_sizes(struct sim *s, struct sim_config *c)
     c->window_bytes = sim_chance(s, 60) ? sim_between(s, 200, 4000) : sim_between(s, 4000, 200000);
     c->snap_count = sim_chance(s, 70) ? sim_between(s, 10, 150) : sim_between(s, 150, 1000);
     c->snap_bytes = sim_between(s, 5000, 1000000);
-    c->snap_retain = (unsigned)sim_between(s, 1, 4);
+    c->snap_retain = sim_chance(s, 60) ? 1 : (unsigned)sim_between(s, 2, 4);
     c->log.segment_bytes = sim_between(s, 5000, 65536); /* the header alone has 4096 */
     c->log.prealloc_bytes = sim_between(s, 512, 8192);
 }
@@ -66,13 +67,20 @@ void sim_config_draw(struct sim *s)
     unsigned i;
 
     c->n_participants = draw_participants(s);
-    c->n_observers = c->n_participants > 1 && sim_chance(s, 25) ? 1 : 0;
-    c->unlisted = c->n_observers > 0 && s->seed % 2 == 0;
+    c->n_observers = c->n_participants > 1 && sim_chance(s, 25) ? (unsigned)sim_between(s, 1, 2) : 0;
+    if (c->n_participants + c->n_observers > SIM_PEERS_MAX) {
+        c->n_observers = SIM_PEERS_MAX - c->n_participants;
+    }
+    c->unlisted = c->n_observers > 0 && sim_chance(s, 60);
+    c->forgetful = c->unlisted && sim_chance(s, 60);
     draw_times(s, c);
     draw_sizes(s, c);
     draw_clients(s, c);
-    c->wipes = c->n_participants >= 3 && sim_chance(s, 30);
+    c->wipes = c->n_participants >= 3 && sim_chance(s, 40);
     c->disk_errors = sim_chance(s, 30);
+    c->grows = c->n_participants > 1 && sim_chance(s, 15);
+    c->losses = c->n_participants >= 3 && sim_chance(s, 20);
+    c->lonely_ops = sim_between(s, 1, 200);
     s->n_peers = c->n_participants + c->n_observers;
     for (i = 0; i < s->n_peers; i++) {
         s->servers[i].sid = i + 1;

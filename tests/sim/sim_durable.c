@@ -25,7 +25,10 @@ int __wrap_epochs_save(struct disk *d, const struct epochs *e, struct error *err
 static void set_durable(struct sim_peer *p, uint64_t zxid)
 {
     p->zxid_durable = zxid;
-    p->zxid_credited = zxid;
+    /* What it acknowledged before it was wiped, others rely on: as long as it is not synchronized, it has no vote. */
+    if (!p->wiped || zxid > p->zxid_credited) {
+        p->zxid_credited = zxid;
+    }
     sim_trace(p->sim, "p%" PRIu64 " has 0x%" PRIx64 " on disk", p->sid, zxid);
 }
 
@@ -113,11 +116,8 @@ void sim_check_booted(struct sim_peer *p)
 
 void sim_check_wiped(struct sim_peer *p)
 {
-    uint64_t credited = p->zxid_credited;
-
+    p->wiped = true;
     set_durable(p, 0);
-    p->zxid_credited = credited;
     p->zxid_shown_ever = 0;
     p->epoch_saved = 0;
-    p->wiped = true;
 }

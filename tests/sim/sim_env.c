@@ -1,6 +1,8 @@
 /* The world as a replica sees it: its life, its clock, its thread pool, its snapshot child. */
 #include "sim.h"
 
+#include "store/disk_null.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -187,6 +189,10 @@ void sim_peer_init(struct sim *s, unsigned index)
     p->sid = s->servers[index].sid;
     p->observer = s->servers[index].observer;
     p->disk = crash_disk_new(sim_random(s));
+    if (p->observer && s->config.forgetful) {
+        p->null_disk = disk_null_new();
+    }
+    p->drift_ppm = (int32_t)sim_below(s, 2 * s->config.drift_ppm + 1) - (int32_t)s->config.drift_ppm;
     p->wall_skew_ns = (int64_t)sim_below(s, 2000) * 1000000 - 1000000000;
     p->env = (struct replica_env){
         .arg = p,
@@ -206,6 +212,18 @@ void sim_peer_init(struct sim *s, unsigned index)
         .fatal = env_fatal,
         .log = env_log,
     };
+}
+
+struct sim_peer *sim_peer_by_sid(struct sim *s, uint64_t sid)
+{
+    unsigned i;
+
+    for (i = 0; i < s->n_peers; i++) {
+        if (s->peers[i].sid == sid) {
+            return &s->peers[i];
+        }
+    }
+    return NULL;
 }
 
 static void forget_process(struct sim_peer *p)
@@ -233,6 +251,8 @@ void sim_peer_release(struct sim_peer *p)
     forget_process(p);
     crash_disk_free(p->disk);
     p->disk = NULL;
+    disk_null_free(p->null_disk);
+    p->null_disk = NULL;
 }
 
 static struct replica_config config_of(const struct sim_peer *p)
@@ -267,7 +287,7 @@ static struct replica_config config_of(const struct sim_peer *p)
 void sim_peer_boot(struct sim_peer *p)
 {
     struct sim *s = p->sim;
-    struct replica_config config = config_of(p);
+    struct replica_config config;
     struct error err = {.text = ""};
     int rv;
 
@@ -279,10 +299,15 @@ void sim_peer_boot(struct sim_peer *p)
     p->clock_base_ms = sim_below(s, 1000000);
     p->booted_us = s->now_us;
     p->fatal[0] = '\0';
+    if (p->null_disk != NULL) {
+        p->sid = ZAB_SID_UNLISTED_MIN + sim_below(s, UINT64_C(1) << 40);
+        sim_check_wiped(p);
+    }
+    config = config_of(p);
     if (s->script == NULL && s->phase == SIM_PHASE_FAULTS && sim_chance(s, 3)) {
         crash_disk_crash_after(p->disk, sim_below(s, 10)); /* again, while it recovers or soon after */
     }
-    rv = replica_new(&config, &p->env, p->disk, &p->replica, &err);
+    rv = replica_new(&config, &p->env, p->null_disk != NULL ? p->null_disk : p->disk, &p->replica, &err);
     if (rv != 0) {
         p->replica = NULL;
         (void)snprintf(p->fatal, sizeof(p->fatal), "%s", err.text);
@@ -312,6 +337,7 @@ void sim_peer_crash(struct sim_peer *p, bool power, uint64_t delay_us)
     if (power) {
         crash_disk_crash_after(p->disk, CRASH_DISK_NEVER);
         crash_disk_fail_sync_after(p->disk, CRASH_DISK_NEVER);
+        crash_disk_fail_op_after(p->disk, CRASH_DISK_NEVER);
         crash_disk_set_free(p->disk, CRASH_DISK_UNLIMITED);
         crash_disk_crash(p->disk);
         p->excused = false;
@@ -389,7 +415,7 @@ static void on_snap_save(struct sim_peer *p)
     int rv;
 
     assert(p->snap != NULL);
-    rv = snapshot_save(p->disk, p->snap, &err);
+    rv = snapshot_save(p->null_disk != NULL ? p->null_disk : p->disk, p->snap, &err);
     if (rv == 0) {
         sim_cover_branch(p->sim, SIM_BRANCH_SNAPSHOT);
     }
@@ -403,7 +429,8 @@ static void on_snap_save(struct sim_peer *p)
 static void on_boot(struct sim_peer *p, const struct sim_event *e)
 {
     /* Anything that happened since it was decided has made another decision. */
-    if (p->replica == NULL && e->gen == p->incarnation) {
+    if (p->replica == NULL && e->gen == p->incarnation &&
+        (p->sim->lonely < 0 || p->sim->lonely == (int)p->index || p->sim->script != NULL)) {
         sim_peer_boot(p);
     }
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 enum fault_kind {
     FAULT_KILL,
@@ -27,6 +28,12 @@ enum fault_kind {
     FAULT_SYNC_ERROR,
     FAULT_DISK_FULL,
     FAULT_WIPE,
+    FAULT_FLAP,
+    FAULT_HALF_OPEN,
+    FAULT_IN_SNAPSHOT,
+    FAULT_DISK_ERROR,
+    FAULT_OBSERVER,
+    FAULT_LOSE_ALL_BUT_ONE,
     FAULT_KIND_COUNT
 };
 
@@ -57,7 +64,13 @@ static const struct fault faults[FAULT_KIND_COUNT] = {
     [FAULT_CLOCK] = {"clock", 2},
     [FAULT_SYNC_ERROR] = {"failing sync", 3},
     [FAULT_DISK_FULL] = {"full disk", 2},
-    [FAULT_WIPE] = {"wipe", 4},
+    [FAULT_WIPE] = {"wipe", 6},
+    [FAULT_FLAP] = {"flapping ways", 4},
+    [FAULT_HALF_OPEN] = {"half-open connection", 4},
+    [FAULT_IN_SNAPSHOT] = {"within a snapshot", 5},
+    [FAULT_DISK_ERROR] = {"failing disk operation", 3},
+    [FAULT_OBSERVER] = {"observer leaves", 6},
+    [FAULT_LOSE_ALL_BUT_ONE] = {"all but one lose their disks", 1},
 };
 
 _Static_assert(FAULT_KIND_COUNT < SIM_FAULTS_MAX, "each kind has its counter");
@@ -71,6 +84,8 @@ const char *sim_fault_name(unsigned kind)
 enum heal_kind {
     HEAL_STALLS, /* `arg` is a matrix of bits: 8 * from + to */
     HEAL_DISK,   /* the disk of `peer` has room again */
+    HEAL_FLAP,   /* the next turn of flap `arg` */
+    HEAL_TRAP,   /* `peer` is hit, in the way `arg` says */
 };
 
 static uint64_t duration_us(struct sim *s)
@@ -203,6 +218,21 @@ static void power_of(struct sim *s, unsigned percent)
     }
 }
 
+/* By seconds, by a year, or to 1970. */
+static void turn_clock(struct sim_peer *p)
+{
+    struct sim *s = p->sim;
+    int64_t year_ns = INT64_C(365) * 86400 * 1000000000;
+
+    if (sim_chance(s, 70)) {
+        p->wall_skew_ns += (int64_t)sim_below(s, 20000) * 1000000 - INT64_C(10000000000);
+    } else if (sim_chance(s, 70)) {
+        p->wall_skew_ns += sim_chance(s, 50) ? year_ns : -year_ns;
+    } else {
+        p->wall_skew_ns = INT64_C(-1700000000000000000);
+    }
+}
+
 static void pause_process(struct sim_peer *p)
 {
     if (p->replica != NULL) {
@@ -237,24 +267,120 @@ static void fill_disk(struct sim_peer *p)
     }
 }
 
-/* A dataDir may be lost, one at a time, while a quorum of others has everything (lesson 12). */
+/* A dataDir may be lost at any time, as long as a quorum is left that has a vote (lesson 12). */
 static void wipe(struct sim *s)
 {
     struct sim_peer *p = any_peer(s);
-    unsigned ready = 0;
+    unsigned voters = 0;
     unsigned i;
 
     for (i = 0; i < s->n_peers; i++) {
-        if (s->peers[i].wiped) {
-            return;
-        }
-        ready += i != p->index && !s->peers[i].observer && is_ready(&s->peers[i]) ? 1 : 0;
+        voters += i != p->index && !s->peers[i].observer && s->peers[i].epoch_saved > 0 ? 1 : 0;
     }
-    if (ready < s->config.n_participants / 2 + 1) {
+    if (voters < s->config.n_participants / 2 + 1 || sim_check_last(s) == 0) {
         return;
     }
     sim_peer_wipe(p);
     sim_push(s, away_us(s), (struct sim_event){.kind = SIM_EV_BOOT, .peer = p->index, .gen = p->incarnation});
+}
+
+/* Held up and released by turns, until there was enough of it. */
+static void flap_turn(struct sim *s, unsigned slot)
+{
+    struct sim_flap *f = &s->flaps[slot];
+
+    f->left--;
+    stall_ways(s, f->ways, f->left % 2 == 1 ? 1 : -1);
+    if (f->left > 0) {
+        sim_push(s, sim_between(s, 5, 400) * SIM_MS,
+                 (struct sim_event){.kind = SIM_EV_HEAL, .other = HEAL_FLAP, .gen = s->fault_gen, .arg = slot});
+    }
+}
+
+static void flap(struct sim *s)
+{
+    unsigned slot = (unsigned)sim_below(s, SIM_FLAPS);
+    unsigned a = (unsigned)sim_below(s, s->n_peers);
+    unsigned b = (unsigned)sim_below(s, s->n_peers);
+    struct sim_flap *f = &s->flaps[slot];
+
+    if (f->left > 0 || a == b) {
+        return;
+    }
+    f->ways = way_bit(a, b) | (sim_chance(s, 50) ? way_bit(b, a) : 0);
+    f->left = 2 * (unsigned)sim_between(s, 2, 8);
+    flap_turn(s, slot);
+}
+
+static void half_open(struct sim *s)
+{
+    unsigned a = (unsigned)sim_below(s, s->n_peers);
+    unsigned b = (unsigned)sim_below(s, s->n_peers);
+
+    if (a != b) {
+        sim_net_half_open(s, a, b);
+    }
+}
+
+static void fail_operation(struct sim_peer *p)
+{
+    if (p->replica != NULL) {
+        p->excused = true;
+        crash_disk_fail_op_after(p->disk, sim_below(p->sim, 20));
+    }
+}
+
+static void observer_leaves(struct sim *s)
+{
+    struct sim_peer *p = &s->peers[s->config.n_participants + sim_below(s, s->config.n_observers)];
+
+    if (sim_chance(s, 50)) {
+        sim_peer_stop(p);
+    } else {
+        sim_peer_crash(p, sim_chance(s, 50), away_us(s));
+    }
+}
+
+/* What may happen while a snapshot is on its way, or becomes the state. */
+static void spring_trap(struct sim *s, unsigned from, unsigned to, enum zab_packet_type type)
+{
+    unsigned what = (unsigned)sim_below(s, 4);
+
+    s->snap_trap = false;
+    if (type == ZAB_SNAP_END) {
+        crash_disk_crash_after(s->peers[to].disk, sim_below(s, 12));
+        return;
+    }
+    sim_push(s, sim_below(s, 10 * SIM_MS),
+             (struct sim_event){
+                 .kind = SIM_EV_HEAL, .other = HEAL_TRAP, .gen = s->fault_gen, .arg = what << 16 | from << 8 | to});
+}
+
+static void trapped(struct sim *s, uint64_t arg)
+{
+    unsigned from = arg >> 8 & 0xff;
+    unsigned to = arg & 0xff;
+
+    switch (arg >> 16) {
+    case 0:
+        sim_peer_crash(&s->peers[from], false, away_us(s));
+        return;
+    case 1:
+        sim_peer_crash(&s->peers[to], true, away_us(s));
+        return;
+    case 2:
+        sim_net_break(s, from, to, 5 * SIM_MS);
+        return;
+    default:
+        cut(s, 1u << from, true);
+    }
+}
+
+void sim_fault_on_packet(struct sim *s, unsigned from, unsigned to, enum zab_packet_type type)
+{
+    if (s->snap_trap && (type == ZAB_SNAP || type == ZAB_SNAP_DATA || type == ZAB_SNAP_END) && sim_chance(s, 40)) {
+        spring_trap(s, from, to, type);
+    }
 }
 
 static void crash_in_job(struct sim_peer *p)
@@ -288,6 +414,15 @@ static void inject_network(struct sim *s, enum fault_kind kind)
         return;
     case FAULT_MUTE_LEADER:
         cut(s, 1u << the_leader(s)->index, false);
+        return;
+    case FAULT_FLAP:
+        flap(s);
+        return;
+    case FAULT_HALF_OPEN:
+        half_open(s);
+        return;
+    case FAULT_IN_SNAPSHOT:
+        s->snap_trap = true;
         return;
     default:
         assert(false);
@@ -331,7 +466,7 @@ static void inject_machine(struct sim *s, enum fault_kind kind)
         pause_process(the_leader(s));
         return;
     case FAULT_CLOCK:
-        any_peer(s)->wall_skew_ns += (int64_t)sim_below(s, 20000) * 1000000 - INT64_C(10000000000);
+        turn_clock(any_peer(s));
         return;
     case FAULT_SLOW_DISK:
         slow_disk(any_peer(s));
@@ -345,6 +480,15 @@ static void inject_machine(struct sim *s, enum fault_kind kind)
     case FAULT_WIPE:
         wipe(s);
         return;
+    case FAULT_DISK_ERROR:
+        fail_operation(any_peer(s));
+        return;
+    case FAULT_OBSERVER:
+        observer_leaves(s);
+        return;
+    case FAULT_LOSE_ALL_BUT_ONE:
+        (void)sim_lonely_lose(s);
+        return;
     default:
         inject_network(s, kind);
     }
@@ -352,9 +496,20 @@ static void inject_machine(struct sim *s, enum fault_kind kind)
 
 static unsigned weight_of(const struct sim *s, unsigned kind)
 {
-    bool disk = kind == FAULT_SYNC_ERROR || kind == FAULT_DISK_FULL;
-
-    return (disk && !s->config.disk_errors) || (kind == FAULT_WIPE && !s->config.wipes) ? 0 : faults[kind].weight;
+    switch (kind) {
+    case FAULT_SYNC_ERROR:
+    case FAULT_DISK_FULL:
+    case FAULT_DISK_ERROR:
+        return s->config.disk_errors ? faults[kind].weight : 0;
+    case FAULT_WIPE:
+        return s->config.wipes ? faults[kind].weight : 0;
+    case FAULT_OBSERVER:
+        return s->config.n_observers > 0 ? faults[kind].weight : 0;
+    case FAULT_LOSE_ALL_BUT_ONE:
+        return s->config.losses ? faults[kind].weight : 0;
+    default:
+        return faults[kind].weight;
+    }
 }
 
 static enum fault_kind draw_kind(struct sim *s)
@@ -394,6 +549,11 @@ void sim_fault_on_event(struct sim *s)
         sim_fault_next(s);
         return;
     }
+    if (s->lonely >= 0) {
+        sim_lonely_fault(s);
+        sim_fault_next(s);
+        return;
+    }
     kind = draw_kind(s);
     sim_trace(s, "FAULT %s", faults[kind].name);
     inject_machine(s, kind);
@@ -410,6 +570,10 @@ void sim_fault_heal(struct sim *s, const struct sim_event *e)
     if (e->other == HEAL_STALLS) {
         sim_trace(s, "HEAL 0x%016" PRIx64, e->arg);
         stall_ways(s, e->arg, -1);
+    } else if (e->other == HEAL_FLAP) {
+        flap_turn(s, (unsigned)e->arg);
+    } else if (e->other == HEAL_TRAP) {
+        trapped(s, e->arg);
     } else {
         crash_disk_set_free(s->peers[e->peer].disk, CRASH_DISK_UNLIMITED);
     }
@@ -421,6 +585,8 @@ void sim_fault_heal_all(struct sim *s)
 
     sim_trace(s, "HEAL all");
     s->fault_gen++;
+    memset(s->flaps, 0, sizeof(s->flaps));
+    s->snap_trap = false;
     sim_net_unstall_all(s);
     for (i = 0; i < s->n_peers; i++) {
         struct sim_peer *p = &s->peers[i];
@@ -429,6 +595,7 @@ void sim_fault_heal_all(struct sim *s)
         p->slow_until_us = 0;
         crash_disk_crash_after(p->disk, CRASH_DISK_NEVER);
         crash_disk_fail_sync_after(p->disk, CRASH_DISK_NEVER);
+        crash_disk_fail_op_after(p->disk, CRASH_DISK_NEVER);
         crash_disk_set_free(p->disk, CRASH_DISK_UNLIMITED);
     }
 }

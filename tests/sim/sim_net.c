@@ -14,6 +14,8 @@
 
 #define REDIAL_US_MIN (10 * SIM_MS)
 #define REDIAL_US_MAX (120 * SIM_MS)
+/* The transport closes a connection on which nothing has come for so many peer timeouts. */
+#define SILENT_TIMEOUTS 5
 /* One way, in a scenario. */
 #define SCRIPT_NET_US 500
 
@@ -108,18 +110,22 @@ static void count_packet(struct sim *s, const struct zab_packet *packet)
 void sim_net_send(struct sim_peer *from, uint64_t sid, const struct zab_packet *packet)
 {
     struct sim *s = from->sim;
+    const struct sim_peer *to = sim_peer_by_sid(s, sid);
     struct sim_message *m;
 
-    if (sid == 0 || sid > s->n_peers || sid == from->sid) {
+    if (sid == from->sid || (to == NULL && !zab_sid_is_unlisted(sid))) {
         sim_fail(s, "server %" PRIu64 " sends to server %" PRIu64, from->sid, sid);
+    }
+    if (to == NULL) {
+        return; /* an observer that has another id by now */
     }
     count_packet(s, packet);
     if (s->script != NULL) {
-        sim_script_on_send(s, from->index, (unsigned)sid - 1, packet->type);
+        sim_script_on_send(s, from->index, to->index, packet->type);
     }
     m = sim_alloc(sizeof(*m));
     m->type = packet->type;
-    m->to = (unsigned)sid - 1;
+    m->to = to->index;
     m->frame = packet_encode(packet, replica_ensemble(from->replica));
     queue_push(&from->outbox, m);
     sim_trace(s, "p%" PRIu64 " -> p%" PRIu64 " %s epoch %u zxid 0x%" PRIx64, from->sid, sid,
@@ -174,7 +180,7 @@ static void receive(struct sim_peer *to, const struct sim_peer *from, const stru
     sim_cover(s, SIM_COVER_PACKET + packet.type);
     sim_trace(s, "p%" PRIu64 " <- p%" PRIu64 " %s epoch %u zxid 0x%" PRIx64, to->sid, from->sid,
               zab_packet_name(packet.type), packet.epoch, packet.zxid);
-    replica_on_packet(to->replica, from->sid, &packet);
+    replica_on_packet(to->replica, end_of(s, to->index, from->index)->sid, &packet);
     buf_unref(packet.body);
 }
 
@@ -196,6 +202,7 @@ static void on_deliver(struct sim *s, unsigned to, unsigned from)
     if (s->script != NULL && end->up && end->conn == m->conn && !sim_script_may_deliver(s, from, to, m->type)) {
         return;
     }
+    sim_fault_on_packet(s, from, to, m->type);
     m = queue_pop(&way->queue);
     if (s->peers[to].replica != NULL && end->up && end->conn == m->conn) {
         receive(&s->peers[to], &s->peers[from], m);
@@ -247,10 +254,10 @@ static void end_up(struct sim *s, unsigned at, unsigned from, uint64_t conn)
 
     if (end->up) {
         end->up = false; /* a new connection replaces the old one */
-        replica_on_peer_down(p->replica, s->peers[from].sid);
+        replica_on_peer_down(p->replica, end->sid);
     }
     queue_clear(&way_of(s, from, at)->queue);
-    *end = (struct sim_end){.up = true, .conn = conn};
+    *end = (struct sim_end){.up = true, .conn = conn, .sid = s->peers[from].sid};
     sim_trace(s, "p%" PRIu64 " has p%" PRIu64, p->sid, s->peers[from].sid);
     replica_on_peer_up(p->replica, s->peers[from].sid, s->peers[from].observer);
 }
@@ -297,7 +304,7 @@ static void on_conn_up(struct sim *s, const struct sim_event *e)
         end_up(s, e->peer, e->other, e->gen);
         return;
     }
-    *end_of(s, e->peer, e->other) = (struct sim_end){.up = true, .conn = e->gen};
+    *end_of(s, e->peer, e->other) = (struct sim_end){.up = true, .conn = e->gen, .sid = s->peers[e->other].sid};
     sim_trace(s, "p%" PRIu64 " has p%" PRIu64, s->peers[e->peer].sid, s->peers[e->other].sid);
     replica_on_peer_up(s->peers[e->peer].replica, s->peers[e->other].sid, s->peers[e->other].observer);
 }
@@ -322,7 +329,7 @@ static void on_conn_down(struct sim *s, const struct sim_event *e)
         redial(s, e->peer, e->other);
     }
     if (s->peers[e->peer].replica != NULL) {
-        replica_on_peer_down(s->peers[e->peer].replica, s->peers[e->other].sid);
+        replica_on_peer_down(s->peers[e->peer].replica, end->sid);
     }
 }
 
@@ -356,6 +363,7 @@ void sim_net_half_open(struct sim *s, unsigned a, unsigned b)
     if (link->conn_live != 0) {
         link->conn_live = 0;
         push_down(s, a, b, 0, true);
+        push_down(s, b, a, SILENT_TIMEOUTS * s->config.peer_timeout_ms * SIM_MS, false);
     }
 }
 
@@ -368,10 +376,17 @@ void sim_net_lose(struct sim *s, unsigned from, unsigned to)
 void sim_net_disconnect(struct sim_peer *from, uint64_t sid)
 {
     struct sim *s = from->sim;
-    unsigned other = (unsigned)sid - 1;
-    struct sim_link *link = link_of(s, from->index, other);
-    const struct sim_end *end = end_of(s, from->index, other);
+    const struct sim_peer *to = sim_peer_by_sid(s, sid);
+    unsigned other;
+    struct sim_link *link;
+    const struct sim_end *end;
 
+    if (to == NULL) {
+        return;
+    }
+    other = to->index;
+    link = link_of(s, from->index, other);
+    end = end_of(s, from->index, other);
     if (!end->up) {
         return;
     }
