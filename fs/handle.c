@@ -40,6 +40,7 @@ void inode_put(struct inodes *t, struct inode *i)
     }
     HASH_DEL(t->by_ino, i);
     buf_unref(i->gone_data);
+    gone_xattrs_free(&i->gone_xattrs);
     free(i);
 }
 
@@ -62,6 +63,7 @@ void inode_set_gone(struct inode *i, const struct node *n)
     i->gone_stat.st_nlink = 0;
     i->gone_data = n->data == NULL ? NULL : buf_ref(n->data);
     i->gone_len = n->data_len;
+    gone_xattrs_keep(&i->gone_xattrs, n);
 }
 
 void inode_gone_set_id(struct inode *i, uint32_t mask)

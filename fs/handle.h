@@ -9,6 +9,7 @@
 #define FS_HANDLE_H
 
 #include "draft.h"
+#include "gone.h"
 #include "opener.h"
 #include "store/tree.h"
 
@@ -29,6 +30,7 @@ struct inode {
     struct stat gone_stat;
     struct buf *gone_data;
     uint32_t gone_len;
+    struct gone_xattr *gone_xattrs;
 };
 
 struct inodes {

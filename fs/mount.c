@@ -259,13 +259,11 @@ static void changed_cb(void *arg, const struct change *change)
     if (change->kind != CHANGE_REMOVED) {
         return;
     }
-    if (known_has(&m->known, change->node->ino)) {
+    i = inode_find(&m->inodes, change->node->ino);
+    if (known_has(&m->known, change->node->ino) && (i == NULL || !i->known)) {
         i = inode_get(&m->inodes, change->node->ino);
-        assert(!i->known);
         i->known = true;
         i->n_holds++;
-    } else {
-        i = inode_find(&m->inodes, change->node->ino);
     }
     if (i != NULL && !i->gone) {
         inode_set_gone(i, change->node);

@@ -68,6 +68,27 @@ static void reply_value(fuse_req_t req, const void *value, size_t len, size_t si
     }
 }
 
+/* Of what is removed and in use here; NULL for all else. */
+static struct inode *gone_inode(struct mount *m, fuse_ino_t ino)
+{
+    struct inode *i = inode_find(&m->inodes, ino);
+
+    return i != NULL && i->gone ? i : NULL;
+}
+
+static void gone_getxattr(fuse_req_t req, const struct inode *i, const char *name, size_t size)
+{
+    const struct gone_xattr *x = gone_xattr_find(i->gone_xattrs, name);
+
+    if (x != NULL) {
+        reply_value(req, x->value, x->len, size);
+    } else if (has_prefix(name, XATTR_USER) || has_prefix(name, XATTR_ZNODE)) {
+        (void)fuse_reply_err(req, ENODATA);
+    } else {
+        (void)fuse_reply_err(req, EOPNOTSUPP);
+    }
+}
+
 /* ENODATA; ERANGE; EOPNOTSUPP for namespaces that are not kept. */
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
@@ -77,8 +98,12 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     char text[ZNODE_TEXT];
     int len;
 
+    if (n == NULL && gone_inode(m, ino) != NULL) {
+        gone_getxattr(req, gone_inode(m, ino), name, size);
+        return;
+    }
     if (n == NULL) {
-        (void)fuse_reply_err(req, dot_is(ino) || inode_find(&m->inodes, ino) != NULL ? ENODATA : ESTALE);
+        (void)fuse_reply_err(req, dot_is(ino) ? ENODATA : ESTALE);
         return;
     }
     if (has_prefix(name, XATTR_ZNODE)) {
@@ -110,30 +135,39 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     reply_value(req, x->value, x->len, size);
 }
 
-static size_t list_names(const struct node *n, char *out)
+static size_t list_name(char *out, size_t len, const char *name)
+{
+    size_t size = strlen(name) + 1;
+
+    if (out != NULL) {
+        memcpy(out + len, name, size);
+    }
+    return len + size;
+}
+
+/* The names' length; into `out` unless that is NULL. Of the node, or of what is left of one. */
+static size_t list_names(const struct node *n, const struct inode *gone, char *out)
 {
     size_t len = 0;
 
-    if (n->kind == NODE_DIR && n->data_len > 0) {
-        if (out != NULL) {
-            memcpy(out, XATTR_DATA, sizeof(XATTR_DATA));
-        }
-        len += sizeof(XATTR_DATA);
+    if (n != NULL && n->kind == NODE_DIR && n->data_len > 0) {
+        len = list_name(out, len, XATTR_DATA);
     }
-    for (const struct xattr *x = n->xattrs; x != NULL; x = x->next) {
-        size_t name_size = strlen(x->name) + 1;
-        if (out != NULL) {
-            memcpy(out + len, x->name, name_size);
-        }
-        len += name_size;
+    for (const struct xattr *x = n == NULL ? NULL : n->xattrs; x != NULL; x = x->next) {
+        len = list_name(out, len, x->name);
+    }
+    for (const struct gone_xattr *x = gone == NULL ? NULL : gone->gone_xattrs; x != NULL; x = x->hh.next) {
+        len = list_name(out, len, x->name);
     }
     return len;
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-    const struct node *n = tree_by_ino(mount_tree(mount_of(req)), ino);
-    size_t len = n == NULL ? 0 : list_names(n, NULL);
+    struct mount *m = mount_of(req);
+    const struct node *n = tree_by_ino(mount_tree(m), ino);
+    const struct inode *gone = n == NULL ? gone_inode(m, ino) : NULL;
+    size_t len = list_names(n, gone, NULL);
     char *names;
 
     if (len == 0 || size == 0 || size < len) {
@@ -145,18 +179,18 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         (void)fuse_reply_err(req, ENOMEM);
         return;
     }
-    (void)list_names(n, names);
+    (void)list_names(n, gone, names);
     (void)fuse_reply_buf(req, names, len);
     free(names);
 }
 
 /* Of the names that may not be changed. 0 or a positive errno. */
-static int change_check(fuse_ino_t ino, const struct node *n, const char *name)
+static int change_check(fuse_ino_t ino, const struct node *n, const struct inode *gone, const char *name)
 {
     if (dot_is(ino) || has_prefix(name, XATTR_ZNODE)) {
         return EPERM;
     }
-    if (n == NULL) {
+    if (n == NULL && gone == NULL) {
         return ESTALE;
     }
     if (!has_prefix(name, XATTR_USER)) {
@@ -165,7 +199,7 @@ static int change_check(fuse_ino_t ino, const struct node *n, const char *name)
     if (strcmp(name, XATTR_USER) == 0) {
         return EINVAL; /* a namespace is no name */
     }
-    if (strcmp(name, XATTR_DATA) == 0 && n->kind != NODE_DIR) {
+    if (strcmp(name, XATTR_DATA) == 0 && (n == NULL || n->kind != NODE_DIR)) {
         return EOPNOTSUPP; /* a file's data is its contents */
     }
     return 0;
@@ -190,10 +224,15 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
                     .data = (const uint8_t *)value,
                     .data_len = (uint32_t)size,
                     .flags = (uint32_t)flags & (XATTR_CREATE | XATTR_REPLACE)};
-    int err = change_check(ino, n, name);
+    struct inode *gone = n == NULL ? gone_inode(m, ino) : NULL;
+    int err = change_check(ino, n, gone, name);
 
     if (err == 0 && size > TXN_XATTR_VALUE_MAX) {
         err = E2BIG;
+    }
+    if (err == 0 && gone != NULL) {
+        (void)fuse_reply_err(req, gone_xattr_set(&gone->gone_xattrs, name, value, size, flags));
+        return;
     }
     if (err == 0 && strcmp(name, XATTR_DATA) == 0) {
         if (n->data_len == 0 && (flags & XATTR_REPLACE) != 0) {
@@ -217,8 +256,13 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
     struct mount *m = mount_of(req);
     const struct node *n = tree_by_ino(mount_tree(m), ino);
     struct op op = {.kind = OP_REMOVEXATTR, .ino = ino, .name = name, .name_len = strlen(name)};
-    int err = change_check(ino, n, name);
+    struct inode *gone = n == NULL ? gone_inode(m, ino) : NULL;
+    int err = change_check(ino, n, gone, name);
 
+    if (err == 0 && gone != NULL) {
+        (void)fuse_reply_err(req, gone_xattr_remove(&gone->gone_xattrs, name));
+        return;
+    }
     if (err == 0 && strcmp(name, XATTR_DATA) == 0) {
         if (n->data_len == 0) {
             err = ENODATA;

@@ -10,7 +10,7 @@ from lib.files import Held, catch_up, python, seen_everywhere
 
 pytestmark = pytest.mark.root
 
-ENOENT = 2
+ENOENT, ENODATA, EOPNOTSUPP = 2, 61, 95
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_large_directory_is_listed_while_others_change_it(shared):
     for filler in fillers:
         assert filler.wait(FILL_DEADLINE) == 0
     shared.wait_equal()
-    churners = [subprocess.Popen([sys.executable, "-c", CHURNER, peer.path("large"), str(peer.sid), str(begin), str(end)],
-                                 stdout=subprocess.PIPE, text=True) for peer, begin, end in parts]
+    churners = [subprocess.Popen([sys.executable, "-c", CHURNER, peer.path("large"), str(peer.sid), str(begin),
+                                  str(end)], stdout=subprocess.PIPE, text=True) for peer, begin, end in parts]
     try:
         for churner in churners:
             assert churner.stdout.readline() == "begun\n"
@@ -101,12 +101,13 @@ def test_large_directory_is_listed_while_others_change_it(shared):
             churner.kill()
             churner.wait(30)
     shared.wait_equal()
-    assert len({run("getfattr", "--only-values", "-n", "znode.numChildren", peer.path("large")) for peer in shared}) == 1
+    counts = {run("getfattr", "--only-values", "-n", "znode.numChildren", peer.path("large")) for peer in shared}
+    assert len(counts) == 1
 
 
 def test_listing_goes_on_where_it_stood(shared):
     """A directory that is open while another mount removes and adds most of it."""
-    shell(f"mkdir {shared[1].path('stood')} && cd {shared[1].path('stood')} && seq -f e%g 3000 | xargs touch", deadline=60)
+    shell(f"cd {shared[1].mount} && mkdir stood && cd stood && seq -f e%g 3000 | xargs touch", deadline=60)
     shared.wait_equal()
     python("""import os, subprocess, sys
 here, there = sys.argv[1:]
@@ -160,10 +161,28 @@ def test_open_directory_is_removed(shared, held, remover):
     assert run("ls", shared[1].path(name)) == "other\n"
 
 
-def test_nothing_is_kept_of_removed_directories(shared):
-    """What the kernel has forgotten is forgotten: open_files is back where it was, and the mount goes on."""
-    shell(f"cd {shared[1].mount} && for i in $(seq 50); do mkdir -p gone/$i/x; (cd gone/$i; rm -r ../../gone/$i; ls -d . "
-          ">/dev/null); done; rmdir gone", deadline=60)
+@pytest.mark.parametrize("remover", [1, 2])
+def test_attributes_of_an_open_file_stay(shared, held, remover):
+    name = f"attributes-{remover}"
+    shared[1].write(name, "x")
+    run("setfattr", "-n", "user.a", "-v", "kept", shared[1].path(name))
+    catch_up(shared[2])
+    process = held()
+    assert process.do(f"fd = os.open({shared[1].path(name)!r}, os.O_RDWR)") == 0
+    run("rm", shared[remover].path(name))
+    catch_up(shared[1])
+    assert process.do("assert os.getxattr(fd, 'user.a') == b'kept' and os.listxattr(fd) == ['user.a']") == 0
+    assert process.do("os.setxattr(fd, 'user.b', b'2'); assert os.listxattr(fd) == ['user.a', 'user.b']") == 0
+    assert process.do("os.removexattr(fd, 'user.a')") == 0
+    assert process.do("os.getxattr(fd, 'user.a')") == ENODATA
+    assert process.do("os.setxattr(fd, 'trusted.a', b'1')") == EOPNOTSUPP
+
+
+def test_directories_are_removed_from_inside(shared):
+    """By a shell that stands there, again and again."""
+    shell(f"""cd {shared[1].mount} && for i in $(seq 50); do
+        mkdir -p gone/$i/x; (cd gone/$i; rm -r ../../gone/$i; ls -d . >/dev/null)
+        done; rmdir gone""", deadline=60)
     shared.wait_equal()
     seen_everywhere(shared, "ls -d gone 2>/dev/null || true", "")
 
@@ -255,7 +274,7 @@ def for_all(session_dir, shared):
 def test_permissions_hold_on_every_mount(for_all):
     """What one mount allows or forbids is allowed or forbidden on the others, for users and groups."""
     as_user = ("setpriv", "--reuid=5001", "--regid=6001", "--groups=6002")
-    shell(f"cd {for_all[1].mount} && mkdir -m 755 perm && echo x > perm/file && chmod 640 perm/file && chgrp 6002 perm/file")
+    shell(f"cd {for_all[1].mount} && mkdir -m 755 perm && cd perm && echo x > file && chmod 640 file && chgrp 6002 file")
     for_all.wait_equal()
     for peer in for_all:
         assert run(*as_user, "cat", peer.path("perm/file")) == "x\n"
@@ -292,7 +311,8 @@ def test_mtime_grows_whoever_writes(shared):
     for number in range(5):
         for peer in shared:
             catch_up(peer)
-            shell(f"cd {peer.path('grows')} && echo x >> f && truncate -s {number} f && echo y > f && touch n{number}{peer.sid}")
+            shell(f"cd {peer.path('grows')} && echo x >> f && truncate -s {number} f && echo y > f && "
+                  f"touch n{number}{peer.sid}")
             one, other = run("stat", "-c", "%.9Y", peer.path("grows/f"), peer.path("grows")).split()
             of_file.append(one)
             of_folder.append(other)
@@ -362,7 +382,7 @@ for path in (".", "f"):
 
 
 def test_data_of_a_directory_in_full(shared):
-    """user.znode.data: up to 64 KiB, with setxattr's flags, and as a change of the directory's data, not of its children."""
+    """user.znode.data: up to 64 KiB, with setxattr's flags; a change of the directory's data, not of its children."""
     run("mkdir", shared[1].path("own"))
     python("""import errno, os, sys
 def fails(expected, call, *args):

@@ -45,6 +45,7 @@ static void add_all(void)
     theme_access();
     theme_data();
     theme_dirs();
+    theme_execute();
     theme_handles();
     theme_links();
     theme_names();
@@ -54,6 +55,7 @@ static void add_all(void)
     theme_rename();
     theme_special();
     theme_times();
+    theme_watch();
     theme_xattrs();
 }
 

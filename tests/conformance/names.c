@@ -162,6 +162,22 @@ static void tree_of_many_short_names(const struct test *t)
     show_names(".");
 }
 
+static void names_reserved(const struct test *t)
+{
+    (void)t;
+    DO(put("f", "x"));
+    DO(mkdir(".znodefs", 0755));
+    DO(open(".znodefs", O_CREAT | O_EXCL | O_WRONLY, 0644) < 0 ? -1 : 0);
+    DO(symlink("x", ".znodefs"));
+    DO(rename("f", ".znodefs"));
+    DO(renameat2(AT_FDCWD, "f", AT_FDCWD, ".znodefs", RENAME_NOREPLACE));
+    DO(rename(".znodefs", "g"));
+    DO(rmdir("g"));
+    DO(rmdir(".znodefs"));
+    DO(unlink(".znodefs"));
+    show_names(".");
+}
+
 static void path_with_dots(const struct test *t)
 {
     (void)t;
@@ -188,5 +204,6 @@ void theme_names(void)
     CASE(path_of_every_length);
     CASE(tree_deeper_than_a_path);
     CASE(tree_of_many_short_names);
+    CASE(names_reserved);
     CASE(path_with_dots);
 }

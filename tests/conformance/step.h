@@ -45,6 +45,7 @@ void test_add(const struct test *t, const char *format, ...) __attribute__((form
 void theme_access(void);
 void theme_data(void);
 void theme_dirs(void);
+void theme_execute(void);
 void theme_handles(void);
 void theme_links(void);
 void theme_names(void);
@@ -54,6 +55,7 @@ void theme_remove(void);
 void theme_rename(void);
 void theme_special(void);
 void theme_times(void);
+void theme_watch(void);
 void theme_xattrs(void);
 
 /* ---- steps ---- */

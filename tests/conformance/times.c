@@ -340,6 +340,25 @@ static void times_set_then_written(const struct test *t)
     step_text("mtime is %s", st.st_mtim.tv_sec == 200 ? "as it was set" : "of the write");
 }
 
+static void times_of_the_future(const struct test *t)
+{
+    struct timespec times[2] = {{.tv_sec = 4000000000}, {.tv_sec = 4000000000}};
+
+    (void)t;
+    DO(put("f", "x"));
+    DO(utimensat(AT_FDCWD, "f", times, 0));
+    struct stat before = look("f");
+    DO(put("f", "y"));
+    show_times("f", &before);
+    DO(mkdir("d", 0755));
+    DO(utimensat(AT_FDCWD, "d", times, 0));
+    before = look("d");
+    DO(mkdir("d/e", 0755));
+    show_times("d", &before);
+    DO(utimensat(AT_FDCWD, "f", NULL, 0));
+    show_times("f", &before);
+}
+
 static void times_of_new_nodes(const struct test *t)
 {
     static const char *const names[] = {"f", "d", "l"};
@@ -369,6 +388,7 @@ void theme_times(void)
     CASE_ROOT(times_of_others);
     CASE(times_of_a_draft);
     CASE(times_set_then_written);
+    CASE(times_of_the_future);
     CASE(times_of_new_nodes);
     for (size_t i = 0; i < sizeof(movers) / sizeof(movers[0]); i++) {
         test_add(&(struct test){.run = times_moved, .a = &movers[i]}, "times_moved_by_%s", movers[i].name);
