@@ -109,7 +109,10 @@ static _Noreturn void child_main(const struct peer *p, const struct peer_child_t
 
 static void child_closed_cb(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct peer_child *child = handle->data;
+
+    (void)close(child->pidfd);
+    free(child);
 }
 
 static int child_result(const struct peer_child *child)
@@ -138,11 +141,15 @@ static void child_poll_cb(uv_poll_t *poll, int status, int events)
     (void)events;
     (void)status; /* whatever it is, the child is awaited here */
     rv = child_result(child);
+    if (rv == -EAGAIN) {
+        return; /* libuv has made the pidfd non-blocking, and this was for nothing */
+    }
     n = read(child->text_fd, text, sizeof(text) - 1);
     text[n > 0 ? n : 0] = '\0';
     (void)close(child->text_fd);
-    (void)close(child->pidfd);
     DL_DELETE(p->children, child);
+    /* The pidfd is closed after the handle: another child may still have a copy of it, with which it would stay in
+     * libuv's epoll set and be taken for whatever has its number next. */
     uv_close((uv_handle_t *)&child->poll, child_closed_cb);
     if (p->phase != PEER_RUNNING) {
         peer_wake(p); /* which waits for this */
