@@ -5,7 +5,7 @@
  *      |                         ^
  *      +--time is up--> QUIET ---+
  */
-#include "sim.h"
+#include "sim_client.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -252,6 +252,7 @@ static void power_cut(struct sim *s)
 static void drained(struct sim *s)
 {
     verify_all(s);
+    sim_keys_verify(s);
     if (s->phase == SIM_PHASE_DRAIN) {
         power_cut(s);
         enter_phase(s, SIM_PHASE_POWER, DRAIN_US_MAX);

@@ -11,6 +11,7 @@
  *   sim_fault.c   what goes wrong, and healing
  *   sim_lonely.c  an ensemble of one that grows, or that is left of a lost one
  *   sim_client.c  clients: calls, retries, and what their outcomes must be
+ *   sim_keys.c    keys that all clients share; sim_lin.c: are their histories linearizable?
  *   sim_model.c   what a client's own directory must look like
  *   sim_verify.c  what must be in the tree in the end
  *   sim_check.c   the invariants, checked with every transaction applied and after every event
@@ -204,20 +205,22 @@ enum sim_phase {
 #define SIM_LESSONS    15
 #define SIM_FAULTS_MAX 40
 enum sim_branch {
-    SIM_BRANCH_DUPLICATE,   /* a request sent again is answered from the record */
-    SIM_BRANCH_EROFS,       /* no quorum for timeo, and the request never reached a leader */
-    SIM_BRANCH_ETIMEDOUT,   /* and it may have */
-    SIM_BRANCH_BARRIER_EIO, /* and it was a barrier */
-    SIM_BRANCH_LOST,        /* a client's peer died under its call */
-    SIM_BRANCH_SNAPSHOT,    /* a snapshot file was written */
-    SIM_BRANCH_TRUNCATE,    /* a log was cut */
-    SIM_BRANCH_RESET,       /* a log was replaced by the leader's snapshot */
-    SIM_BRANCH_REPLAY,      /* a start applied records of the log */
-    SIM_BRANCH_TAIL,        /* a start found records that it must not show yet */
-    SIM_BRANCH_UNREADABLE,  /* a restarted peer showed nothing for a while */
-    SIM_BRANCH_ENDED,       /* a peer ended by itself, as its disk failed */
-    SIM_BRANCH_DISCONNECT,  /* a peer closed a connection */
-    SIM_BRANCH_RESYNC,      /* a wiped member was synchronized */
+    SIM_BRANCH_DUPLICATE,      /* a request sent again is answered from the record */
+    SIM_BRANCH_EROFS,          /* no quorum for timeo, and the request never reached a leader */
+    SIM_BRANCH_ETIMEDOUT,      /* and it may have */
+    SIM_BRANCH_BARRIER_EIO,    /* and it was a barrier */
+    SIM_BRANCH_LOST,           /* a client's peer died under its call */
+    SIM_BRANCH_SNAPSHOT,       /* a snapshot file was written */
+    SIM_BRANCH_TRUNCATE,       /* a log was cut */
+    SIM_BRANCH_RESET,          /* a log was replaced by the leader's snapshot */
+    SIM_BRANCH_REPLAY,         /* a start applied records of the log */
+    SIM_BRANCH_TAIL,           /* a start found records that it must not show yet */
+    SIM_BRANCH_UNREADABLE,     /* a restarted peer showed nothing for a while */
+    SIM_BRANCH_ENDED,          /* a peer ended by itself, as its disk failed */
+    SIM_BRANCH_DISCONNECT,     /* a peer closed a connection */
+    SIM_BRANCH_RESYNC,         /* a wiped member was synchronized */
+    SIM_BRANCH_LINEARIZED,     /* a history was looked at */
+    SIM_BRANCH_LINEARIZED_NOT, /* it was too hard: not counted */
     SIM_BRANCH_COUNT
 };
 
@@ -244,6 +247,7 @@ struct sim_stats {
 };
 
 struct sim_check; /* sim_check.c */
+struct sim_keys;  /* sim_keys.c */
 struct sim_world; /* sim_client.c: what clients share */
 
 struct sim {

@@ -181,6 +181,14 @@ static void choose_lock(struct sim_client *c)
     o->lock = lock;
 }
 
+static void choose_key(struct sim_client *c)
+{
+    choose_in(c, ACT_KEY, OP_NOP, 0, "");
+    if (!sim_key_choose(c, replica_tree(peer_of(c)->replica))) {
+        c->asked.act = ACT_BARRIER;
+    }
+}
+
 static void choose(struct sim_client *c)
 {
     const struct sim_world *w = c->sim->world;
@@ -196,7 +204,9 @@ static void choose(struct sim_client *c)
         choose_append_shared(c);
     } else if (dice < 22 && w->locks != 0) {
         choose_lock(c);
-    } else if (dice < 28) {
+    } else if (dice < 42 && w->locks != 0) {
+        choose_key(c);
+    } else if (dice < 46) {
         choose_in(c, ACT_BARRIER, OP_NOP, 0, "");
     } else {
         model_choose(c);
@@ -212,7 +222,7 @@ static enum replica_patience patience_of(struct sim_client *c)
     if (c->asked.act == ACT_RESOLVE) {
         return REPLICA_HARD;
     }
-    if (c->asked.act == ACT_BARRIER) {
+    if (c->asked.op.kind == OP_NOP) {
         return REPLICA_BARRIER;
     }
     return sim_chance(c->sim, 60) ? REPLICA_HARD : REPLICA_BOUNDED;
@@ -313,6 +323,7 @@ static void took_effect(struct sim_client *c, const struct client_op *o, uint64_
         lock_released(c, o->lock);
         return;
     case ACT_NONE:
+    case ACT_KEY:
     case ACT_BARRIER:
     case ACT_RESOLVE:
         return;
@@ -321,7 +332,9 @@ static void took_effect(struct sim_client *c, const struct client_op *o, uint64_
 
 static void took_no_effect(struct sim_client *c, const struct client_op *o)
 {
-    if (o->act == ACT_APPEND_SHARED) {
+    if (o->act == ACT_KEY) {
+        sim_key_void(c, o);
+    } else if (o->act == ACT_APPEND_SHARED) {
         c->tokens[o->token] = TOKEN_ABSENT;
     } else if (o->act == ACT_UNLOCK && c->sim->world->holders[o->lock] != (int)c->index) {
         sim_fail(c->sim, "client %u still holds lock %u, which client %d has got", c->index, o->lock,
@@ -382,6 +395,7 @@ static void resolve(struct sim_client *c)
         happened = !lock_is_mine(c, t, o->lock);
         break;
     case ACT_NONE:
+    case ACT_KEY:
     case ACT_BARRIER:
     case ACT_RESOLVE:
         assert(false);
@@ -419,7 +433,9 @@ static void on_decided(struct sim_client *c, const struct outcome *outcome)
     bool lost_race = c->asked.act == ACT_LOCK && outcome->err == EEXIST;
 
     check_outcome(c, outcome);
-    if (outcome->err != c->asked.expected && !lost_race) {
+    if (c->asked.act == ACT_KEY) {
+        sim_key_answered(c, &c->asked, replica_tree(peer_of(c)->replica), outcome->err);
+    } else if (outcome->err != c->asked.expected && !lost_race) {
         sim_fail(s, "client %u: %s %s at 0x%" PRIx64 " gives errno %d, not %d", c->index,
                  op_kind_name(c->asked.op.kind), c->asked.name, outcome->zxid, outcome->err, c->asked.expected);
     }
@@ -435,7 +451,9 @@ static void on_decided(struct sim_client *c, const struct outcome *outcome)
 static void become_unknown(struct sim_client *c)
 {
     c->sim->stats.timeouts++;
-    if (c->asked.act != ACT_BARRIER && c->asked.act != ACT_RESOLVE) {
+    if (c->asked.act == ACT_KEY) {
+        sim_key_unknown(c, &c->asked);
+    } else if (c->asked.act != ACT_BARRIER && c->asked.act != ACT_RESOLVE) {
         c->unknown = true;
         c->pending = c->asked;
     }
@@ -509,6 +527,7 @@ void sim_clients_init(struct sim *s)
 
     s->clients = sim_alloc(s->config.n_clients * sizeof(*s->clients));
     s->world = sim_alloc(sizeof(*s->world));
+    sim_keys_init(s);
     for (i = 0; i < SIM_LOCKS; i++) {
         s->world->holders[i] = -1;
     }
@@ -529,6 +548,7 @@ void sim_clients_release(struct sim *s)
         free(s->clients[i].tokens);
     }
     free(s->clients);
+    sim_keys_release(s);
     free(s->world);
 }
 

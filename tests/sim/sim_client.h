@@ -44,6 +44,7 @@ enum client_act {
     ACT_APPEND_SHARED,
     ACT_LOCK,
     ACT_UNLOCK,
+    ACT_KEY, /* a key that all share: see sim_keys.c */
     ACT_BARRIER,
     ACT_RESOLVE, /* a barrier after which the tree tells what became of `pending` */
 };
@@ -66,6 +67,8 @@ struct client_op {
     int created;  /* the node of `next` that gets the outcome's inode number, -1: none */
     unsigned lock;
     uint64_t token;
+    unsigned key;
+    unsigned key_op; /* of its history */
 };
 
 struct sim_client {
@@ -95,6 +98,7 @@ struct sim_world {
     uint64_t shared; /* inode numbers, 0: not made yet */
     uint64_t locks;
     int holders[SIM_LOCKS]; /* client, -1: none */
+    struct sim_keys *keys;
 };
 
 /* ---- sim_model.c ---- */
@@ -107,5 +111,18 @@ bool model_matches(const struct model *m, const struct tree *t, char *why, size_
 void model_learn(struct model *m, const struct tree *t);
 /* A name or data that no other call of any client has. */
 void client_unique(struct sim_client *c, const char *prefix, char *text, size_t size);
+
+/* ---- sim_keys.c ---- */
+
+void sim_keys_init(struct sim *s);
+void sim_keys_release(struct sim *s);
+/* Chooses a call on a key: fills in c->asked. False when there is none just now. */
+bool sim_key_choose(struct sim_client *c, const struct tree *t);
+/* What came of the call `o`: an answer; nothing that is known; it has certainly not happened. */
+void sim_key_answered(struct sim_client *c, const struct client_op *o, const struct tree *t, int err);
+void sim_key_unknown(struct sim_client *c, const struct client_op *o);
+void sim_key_void(struct sim_client *c, const struct client_op *o);
+/* No call is under way: are all histories linearizable? */
+void sim_keys_verify(struct sim *s);
 
 #endif

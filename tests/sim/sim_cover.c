@@ -20,6 +20,7 @@ static const char *const branch_names[SIM_BRANCH_COUNT] = {
     [SIM_BRANCH_ENDED] = "ended by itself",
     [SIM_BRANCH_DISCONNECT] = "disconnected",
     [SIM_BRANCH_RESYNC] = "wiped and synchronized",
+    [SIM_BRANCH_LINEARIZED] = "history linearizable",
 };
 
 void sim_cover(struct sim *s, unsigned point)
