@@ -27,6 +27,7 @@ BUILD := $(PLAIN)$(if $(MUTANT),/mutant-$(MUTANT))
 
 # ---- packages ----
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
+DEPS_BUILD += libarchive-dev
 DEPS_TEST  := clang libclang-rt-dev libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
@@ -71,6 +72,7 @@ STORE     := $(wildcard store/*.c)
 CHECK     := $(wildcard store/check/*.c)
 CONSENSUS := $(wildcard consensus/*.c)
 FS        := $(wildcard fs/*.c)
+ZNODE     := $(wildcard mount-helpers/znode/*.c)
 SIM       := $(wildcard tests/sim/*.c)
 # What of consensus runs without libuv.
 PURE      := $(wildcard consensus/zab*.c consensus/replica*.c consensus/packet*.c)
@@ -85,9 +87,9 @@ UNITS_FS        := $(call including,$(UNITS),fs)
 UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
-SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(SIM) $(FIXTURES) $(UNITS) $(CONFORMANCE) \
+SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(ZNODE) $(SIM) $(FIXTURES) $(UNITS) $(CONFORMANCE) \
            $(wildcard tests/bench/*.c) $(FUZZ) $(LEAKS)
-BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check
+BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check $(BUILD)/znode
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim) \
                  $(if $(CONFORMANCE),$(BUILD)/conformance)
 
@@ -95,7 +97,7 @@ TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-
 all: $(BINARIES) compile_commands.json
 
 help:
-	@echo 'make              build build/znodefs and build/znodefs-check'
+	@echo 'make              build build/znodefs, build/znode and build/znodefs-check'
 	@echo 'make run|stop     three peers mounted at run/1 run/2 run/3 (PEERS=1: one); take them down'
 	@echo 'make demo         the tour as a story, under a minute'
 	@echo 'make test         every test; the last line counts them'
@@ -140,10 +142,13 @@ link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group
 $(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS))
 	$(call say,LD,$@)
 	$(Q)$(link)
-# It needs less than the others, and is linked against no more.
+# These need less than the others, and are linked against no more.
 $(BUILD)/znodefs-check: $(call object,$(CHECK)) $(BUILD)/libstore.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/znode: $(call object,$(ZNODE) $(LEAKS)) $(BUILD)/libstore.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -larchive
 $(BUILD)/znodefs-sim: $(call mutated,$(SIM) $(PURE) $(STORE))
 	$(call say,LD,$@)
 	$(Q)$(link) $(addprefix @,$(wildcard tests/sim/sim.ldflags))
@@ -229,11 +234,12 @@ bench: all $(BENCH)
 lint: all compile_commands.json | deps-lint
 	@$(PYTHON) tests/lint $(BUILD)
 format: | deps-lint
-	clang-format -i $$(find fs consensus store tests -name '*.[ch]')
+	clang-format -i $$(find fs consensus store mount-helpers tests -name '*.[ch]')
 
 install: all
 	install -D -m 755 $(BUILD)/znodefs "$(DESTDIR)$(PREFIX)/bin/znodefs"
 	install -D -m 755 $(BUILD)/znodefs-check "$(DESTDIR)$(PREFIX)/bin/znodefs-check"
+	install -D -m 755 $(BUILD)/znode "$(DESTDIR)$(PREFIX)/bin/znode"
 
 clean:
 	@mount-helpers/ensemble stop

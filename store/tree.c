@@ -125,9 +125,9 @@ uint64_t tree_data_bytes(const struct tree *t)
     return t->data_bytes;
 }
 
-struct node *tree_next(const struct node *top, const struct node *n)
+const struct node *tree_next(const struct node *top, const struct node *n)
 {
-    struct node *next = n->dir == NULL ? NULL : dir_from(n->dir, 0);
+    const struct node *next = n->dir == NULL ? NULL : dir_from(n->dir, 0);
 
     while (next == NULL && n != top) {
         next = dir_from(n->parent->dir, n->slot + 1);

@@ -84,6 +84,10 @@ const struct node *tree_lookup(const struct tree *t, uint64_t parent_ino, const 
  * end. O(log n) plus holes, which compaction bounds. */
 const struct node *tree_child_after(const struct node *dir, uint64_t cookie, uint64_t *ret_cookie);
 
+/* The node behind `n` in a walk over `top` and all below it: every parent comes before its children, and those in slot
+ * order; NULL behind the last. */
+const struct node *tree_next(const struct node *top, const struct node *n);
+
 uint64_t tree_count(const struct tree *t);      /* znodes, the root included */
 uint64_t tree_data_bytes(const struct tree *t); /* bytes of data, names and xattrs */
 

@@ -31,10 +31,6 @@ void tree_reserve(struct tree *t, size_t count);
 struct node *tree_get(const struct tree *t, uint64_t ino);
 struct node *tree_get_child(const struct tree *t, const struct node *parent, const char *name, size_t name_len);
 
-/* The node behind `n` in a walk over `top` and all below it: every parent comes before its children, and those in slot
- * order; NULL behind the last. */
-struct node *tree_next(const struct node *top, const struct node *n);
-
 /* A node in no tree, all fields but kind, ino and name zero. `name_len` is at most TXN_NAME_MAX. */
 struct node *node_new(enum node_kind kind, uint64_t ino, const char *name, size_t name_len);
 void node_free(struct node *n);

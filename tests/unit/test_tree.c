@@ -46,8 +46,8 @@ static uint64_t slow_digest(const struct tree *t)
 
 static void rehash_all(struct tree *t)
 {
-    for (struct node *n = t->root; n != NULL; n = tree_next(t->root, n)) {
-        tree_rehash(t, n);
+    for (const struct node *n = t->root; n != NULL; n = tree_next(t->root, n)) {
+        tree_rehash(t, tree_get(t, n->ino));
     }
 }
 
@@ -237,7 +237,7 @@ static void test_deep(void **state)
     }
     assert_true(node_is_below(n, t->root));
     assert_int_equal(node_path(n, NULL, 0), 2 * DEPTH);
-    for (n = t->root; n != NULL; n = tree_next(t->root, n)) {
+    for (const struct node *each = t->root; each != NULL; each = tree_next(t->root, each)) {
         count++;
     }
     assert_int_equal(count, DEPTH + 1);
