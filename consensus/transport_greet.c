@@ -189,6 +189,24 @@ static bool greeting_role_ok(struct conn *c, const struct packet_greeting *g)
     return true;
 }
 
+/* Whoever has a certificate of the ensemble's may not be any server of it: it must be for the host of the one it says
+ * it is. Where this side has dialled, TLS has looked already. Not answered either: the other end would find nothing to
+ * object to. */
+static bool greeting_certificate_ok(struct conn *c, const struct packet_greeting *g)
+{
+    const struct peer_link *pl = transport_link(c->t, g->sid);
+
+    if (c->seal == NULL || pl == NULL || pl->guest || seal_names(c->seal, pl->host)) {
+        return true;
+    }
+    conn_refuse(
+        c, REFUSED_CERTIFICATE,
+        "refused %s: its certificate is not for %s, the host of %s: give it one that names the host (as a subject "
+        "alternative name), or set ssl.quorum.hostnameVerification=false",
+        c->address, pl->host, pl->name);
+    return false;
+}
+
 /* Who finds no room is not answered: it would take itself for connected, again and again. */
 static bool greeting_has_room(struct conn *c, const struct packet_greeting *g)
 {
@@ -211,7 +229,7 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
         return;
     }
     if (!c->dialled) {
-        if (!greeting_has_room(c, &g)) {
+        if (!greeting_has_room(c, &g) || !greeting_certificate_ok(c, &g)) {
             return;
         }
         conn_answer(c, &g);

@@ -197,7 +197,7 @@ static int failed_alert(struct seal *s, int alert)
         return failed_because(s, REFUSED_KEY, "the other end refuses this one's key", why);
     }
     if ((alert >= SSL3_AD_NO_CERTIFICATE && alert <= SSL3_AD_CERTIFICATE_UNKNOWN) || alert == TLS1_AD_UNKNOWN_CA ||
-        alert == TLS1_AD_ACCESS_DENIED || alert == TLS13_AD_CERTIFICATE_REQUIRED) {
+        alert == TLS1_AD_ACCESS_DENIED || alert == TLS1_AD_DECRYPT_ERROR || alert == TLS13_AD_CERTIFICATE_REQUIRED) {
         return failed_because(s, REFUSED_CERTIFICATE, "the other end refuses this one's certificate", why);
     }
     return failed_because(s, REFUSED_HANDSHAKE, "the other end has ended the handshake", why);
@@ -217,9 +217,14 @@ static int failed_verify(struct seal *s)
 /* Names the first thing that OpenSSL was not content with. */
 static int failed_openssl(struct seal *s)
 {
-    unsigned long error = ERR_peek_error();
-    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    unsigned long error = ERR_get_error();
+    int reason;
 
+    /* What other parts of it have found comes first. */
+    while (ERR_GET_LIB(error) != ERR_LIB_SSL && ERR_peek_error() != 0) {
+        error = ERR_get_error();
+    }
+    reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
     if (reason > SSL_AD_REASON_OFFSET) {
         return failed_alert(s, reason - SSL_AD_REASON_OFFSET);
     }
