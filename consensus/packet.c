@@ -15,8 +15,9 @@
  *
  * The body of a greeting (type 0; the word keeps a stray frame from passing for one):
  *
- *      [ version, ensemble, 0, "znodefs", sid, sid_to, observer, nonce ]
- *      [ version, ensemble, 0, "znodefs", sid, sid_to, observer, nonce, members ]    (to an unlisted observer)
+ *      [ version, ensemble, 0, "znodefs", sid, sid_to, observer, nonce, participants ]
+ *      [ version, ensemble, 0, "znodefs", sid, sid_to, observer, nonce, participants, members ]   (to an unlisted
+ *                                                                                                  observer)
  *
  * Whatever else the versions to come change: header, version, ensemble and type stay where they are.
  */
@@ -32,8 +33,8 @@
 #include <xxhash.h>
 
 #define FIELDS_PACKET   19
-#define FIELDS_GREETING 8
-#define FIELDS_MEMBERS  9 /* a greeting with members */
+#define FIELDS_GREETING 9
+#define FIELDS_MEMBERS  10 /* a greeting with members */
 #define TYPE_GREETING   0
 /* Above the largest encoding of all fields but the body: 18 fields of 9 bytes at most, and the two length prefixes. */
 #define ENVELOPE_MAX 192
@@ -166,6 +167,7 @@ struct buf *packet_encode_greeting(const struct packet_greeting *g)
     pack_uint(&pk, g->sid_to);
     pack_bool(&pk, g->observer);
     pack_uint(&pk, g->nonce);
+    pack_uint(&pk, g->participants);
     if (g->members != NULL) {
         rv = msgpack_pack_str(&pk, g->members_len);
         assert(rv == 0);
@@ -318,6 +320,7 @@ int packet_decode_greeting(const uint8_t *frame, size_t len, struct packet_greet
     g.sid_to = unpack_uint(&u, UINT64_MAX);
     g.observer = unpack_bool(&u);
     g.nonce = unpack_uint(&u, UINT64_MAX);
+    g.participants = unpack_uint(&u, UINT64_MAX);
     if (n_fields == FIELDS_MEMBERS) {
         g.members = unpack_str(&u, PACKET_MEMBERS_MAX, &g.members_len);
     }

@@ -24,6 +24,9 @@ struct packet_greeting {
     uint64_t sid_to;   /* the server it means to reach; 0: whoever listens there */
     bool observer;
     uint64_t nonce; /* drawn at the sender's start: tells a restarted peer from one that reconnects */
+    /* Hash of who takes part, as the sender's configuration has it (participants_hash()); 0: an unlisted observer,
+     * which has no list. */
+    uint64_t participants;
     /* A participant's answer to an unlisted observer: whom else it may dial (transport_members.c). Not terminated; what
      * is decoded points into the frame. NULL: nothing is said. */
     const char *members;

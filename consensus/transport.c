@@ -246,6 +246,7 @@ static struct transport *transport_new(uv_loop_t *loop, const struct transport_c
     t->sid = config->sid;
     t->observer = config->observer;
     t->nonce = config->nonce;
+    t->participants = participants_hash(config);
     t->loopback_only = config->loopback_only;
     t->queue_bytes_max = config->queue_bytes_max != 0 ? config->queue_bytes_max : TRANSPORT_QUEUE_BYTES_DEFAULT;
     assert(config->silent_ms <= TRANSPORT_SILENT_MS_MAX);
@@ -502,6 +503,7 @@ const char *transport_refusal_name(enum transport_refusal refusal)
         [REFUSED_VERSION] = "version",
         [REFUSED_IDENTITY] = "identity",
         [REFUSED_ENSEMBLE] = "ensemble",
+        [REFUSED_PARTICIPANTS] = "participants",
     };
 
     assert(refusal < TRANSPORT_REFUSALS);

@@ -93,6 +93,7 @@ enum transport_refusal {
     REFUSED_VERSION,
     REFUSED_IDENTITY,
     REFUSED_ENSEMBLE,
+    REFUSED_PARTICIPANTS, /* its configuration lists others */
     TRANSPORT_REFUSALS,
 };
 

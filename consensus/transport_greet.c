@@ -5,8 +5,71 @@
 #include "transport_internal.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
+
+/* ---- whose votes count ---- */
+
+static int compare_sids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/*
+ * Two servers that count different sets of votes may each find a majority, so they do not talk. Only the ids of
+ * participants count: addresses are changed on one server after the other, and observers come and go.
+ */
+uint64_t participants_hash(const struct transport_config *config)
+{
+    uint64_t *sids = calloc(config->n_peers + 1, sizeof(*sids));
+    size_t n = 0;
+    uint64_t hash;
+    size_t i;
+
+    if (sids == NULL) {
+        abort();
+    }
+    for (i = 0; i < config->n_peers; i++) {
+        if (!config->peers[i].observer && config->peers[i].sid != 0) {
+            sids[n++] = config->peers[i].sid;
+        }
+    }
+    if (!config->observer) {
+        sids[n++] = config->sid;
+    }
+    if (n == 0) {
+        free(sids);
+        return 0;
+    }
+    qsort(sids, n, sizeof(*sids), compare_sids);
+    for (i = 0; i < n; i++) {
+        sids[i] = htole64(sids[i]);
+    }
+    hash = XXH3_64bits(sids, n * sizeof(*sids));
+    free(sids);
+    return hash != 0 ? hash : 1;
+}
+
+static bool greeting_participants_ok(struct conn *c, const struct packet_greeting *g)
+{
+    if (g->participants == 0 || c->t->participants == 0 || g->participants == c->t->participants) {
+        return true;
+    }
+    conn_refuse(c, REFUSED_PARTICIPANTS,
+                "refused %s: %s has a zoo.cfg that lists other participants than this server's: each list could find a "
+                "majority of its own: make the server.N lines the same everywhere (their number changes only while all "
+                "servers are stopped)",
+                c->address, c->pl->name);
+    return false;
+}
+
+/* ---- greeting ---- */
 
 static struct packet_greeting greeting_of(const struct transport *t, uint64_t sid_to)
 {
@@ -16,6 +79,7 @@ static struct packet_greeting greeting_of(const struct transport *t, uint64_t si
         .sid_to = sid_to,
         .observer = t->observer,
         .nonce = t->nonce,
+        .participants = t->participants,
     };
 
     return g;
@@ -246,7 +310,7 @@ void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len)
         c->pl->n_conns++;
     }
     c->nonce = g.nonce;
-    if (!greeting_role_ok(c, &g) || !conn_ensemble_fits(c, g.ensemble)) {
+    if (!greeting_role_ok(c, &g) || !conn_ensemble_fits(c, g.ensemble) || !greeting_participants_ok(c, &g)) {
         return;
     }
     if (c->pl->by_host && g.members != NULL) {

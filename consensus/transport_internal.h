@@ -154,6 +154,7 @@ struct transport {
     uint64_t sid;
     bool observer;
     uint64_t nonce;
+    uint64_t participants; /* participants_hash() */
     size_t queue_bytes_max;
     uint32_t silent_ms;
     struct tls *tls;
@@ -235,7 +236,8 @@ void conn_refuse_bytes(struct conn *c);
 size_t members_text(const struct transport *t, char *text, size_t size);
 void members_learn(struct transport *t, const char *text, size_t len);
 
-/* transport_greet.c: as the one that dials */
+/* transport_greet.c: who takes part as one number, 0: not known; as the one that dials */
+uint64_t participants_hash(const struct transport_config *config);
 void conn_greet(struct conn *c, uint64_t sid_to);
 void conn_on_greeting(struct conn *c, const uint8_t *frame, size_t len);
 bool conn_ensemble_fits(struct conn *c, uint64_t ensemble);

@@ -110,8 +110,12 @@ static void test_every_type_comes_back(void **state)
 
 static void test_greeting_comes_back(void **state)
 {
-    struct packet_greeting g = {
-        .ensemble = 0x1122334455667788, .sid = 3, .sid_to = 1, .observer = true, .nonce = 0x99aabbccddeeff00};
+    struct packet_greeting g = {.ensemble = 0x1122334455667788,
+                                .sid = 3,
+                                .sid_to = 1,
+                                .observer = true,
+                                .nonce = 0x99aabbccddeeff00,
+                                .participants = 0x123456789abcdef0};
     struct buf *frame = packet_encode_greeting(&g);
     struct packet_greeting back;
     struct zab_packet packet;
@@ -130,6 +134,7 @@ static void test_greeting_comes_back(void **state)
     assert_int_equal(back.sid_to, g.sid_to);
     assert_int_equal(back.observer, g.observer);
     assert_int_equal(back.nonce, g.nonce);
+    assert_int_equal(back.participants, g.participants);
     assert_null(back.members);
     assert_int_equal(packet_decode(frame->bytes, frame->len, &packet), -EBADMSG);
     buf_unref(frame);
@@ -138,7 +143,8 @@ static void test_greeting_comes_back(void **state)
 static void test_greeting_with_members(void **state)
 {
     static char members[PACKET_MEMBERS_MAX];
-    struct packet_greeting g = {.sid = UINT64_MAX, .sid_to = UINT64_MAX, .nonce = UINT64_MAX, .members = members};
+    struct packet_greeting g = {
+        .sid = UINT64_MAX, .sid_to = UINT64_MAX, .nonce = UINT64_MAX, .participants = UINT64_MAX, .members = members};
     static const size_t lens[] = {0, 1, 31, 32, 255, 256, PACKET_MEMBERS_MAX};
     size_t i;
 

@@ -369,6 +369,29 @@ static void test_other_ensemble(void **state)
     assert_int_equal(a->packets, 0);
 }
 
+/* Two servers that count different votes. Observers and addresses may differ for a while. */
+static void test_other_participants(void **state)
+{
+    const struct plan two = {.n = 2};
+    const struct plan three = {.n = 3};
+    const struct plan two_and_an_observer = {.n = 3, .observers = 1u << 2};
+    struct world *w = *state;
+    struct node *a = &w->nodes[0];
+    struct node *b = &w->nodes[1];
+
+    node_start(w, 0, &two);
+    node_start(w, 1, &three);
+    run_until(w, node_refused_for(a, REFUSED_PARTICIPANTS) >= 3 && node_refused_for(b, REFUSED_PARTICIPANTS) >= 3);
+    assert_string_equal(a->events, "");
+    assert_string_equal(b->events, "");
+    assert_int_equal(count_lines(a->log, "server.2 has a zoo.cfg that lists other participants than this server's"), 1);
+    assert_int_equal(count_lines(b->log, "server.1 has a zoo.cfg that lists other participants than this server's"), 1);
+    node_stop(b);
+    run_until(w, b->transport == NULL);
+    node_start(w, 1, &two_and_an_observer);
+    run_until(w, a->ups == 1 && b->ups == 1);
+}
+
 static void test_identity_unlisted(void **state)
 {
     const struct plan plan = {.n = 3};
@@ -587,6 +610,7 @@ int main(void)
         TEST(test_strangers_get_one_line),
         TEST(test_oversized_frames),
         TEST(test_other_ensemble),
+        TEST(test_other_participants),
         TEST(test_identity_unlisted),
         TEST(test_identity_own),
         TEST(test_identity_other_meant),
