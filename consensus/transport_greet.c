@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <endian.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -263,6 +264,8 @@ static bool greeting_certificate_ok(struct conn *c, const struct packet_greeting
     if (c->seal == NULL || pl == NULL || pl->guest || seal_names(c->seal, pl->host)) {
         return true;
     }
+    /* It is one of the ensemble's: what strangers from the same host did is another matter. */
+    (void)snprintf(c->log_key, sizeof(c->log_key), "server.%" PRIu64, pl->sid);
     conn_refuse(
         c, REFUSED_CERTIFICATE,
         "refused %s: its certificate is not for %s, the host of %s: give it one that names the host (as a subject "

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from lib.ensemble import BINARY, ENVIRONMENT, Observer, run, shell, wait_until
+from lib.ensemble import BINARY, ENVIRONMENT, run, shell, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -158,3 +158,108 @@ def test_nothing_of_a_znode_is_on_the_wire(make_ensemble, folder):
             assert b"nobody may see" not in packet and b"zNod" not in packet
     wire.close()
     assert seen > 1000
+
+
+# ---- certificates ----
+
+
+def openssl(*argv):
+    run("openssl", *argv)
+
+
+def make_authority(folder, name="ca"):
+    """Its certificate and its key, as files."""
+    crt, key = os.path.join(folder, f"{name}.pem"), os.path.join(folder, f"{name}.key")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+            f"/CN={name}", "-keyout", key, "-out", crt)
+    return crt, key
+
+
+def make_store(folder, name, authority, hosts="IP:127.0.0.1,DNS:localhost"):
+    """A key store with a key and a certificate for `hosts`."""
+    crt, key = os.path.join(folder, f"{name}.crt"), os.path.join(folder, f"{name}.key")
+    request, store = os.path.join(folder, f"{name}.csr"), os.path.join(folder, f"{name}.store.pem")
+    extensions = os.path.join(folder, f"{name}.ext")
+    with open(extensions, "w", encoding="ascii") as file:
+        file.write(f"subjectAltName={hosts}\n")
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+            "-keyout", key, "-out", request)
+    openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2",
+            "-extfile", extensions, "-out", crt)
+    shell(f"umask 077; cat {key} {crt} > {store}")
+    return store
+
+
+def certificates(store, trust):
+    return {"sslQuorum": "true", "ssl.quorum.keyStore.location": store, "ssl.quorum.trustStore.location": trust}
+
+
+def test_three_with_certificates(make_ensemble, folder):
+    authority = make_authority(folder)
+    foreign = make_authority(folder, "foreign")
+    ensemble = make_ensemble(config=certificates(make_store(folder, "peer", authority), authority[0]))
+    ensemble[1].write("f", "one\n")
+    everywhere(ensemble, "f", "one\n")
+    assert ensemble[2].status()["tls"] == "certificate"
+    stores = {"good": make_store(folder, "good", authority, "DNS:somewhere.else"),
+              "bad": make_store(folder, "bad", foreign)}
+    good = ensemble.observer("good", f"keyStore={stores['good']},trustStore={authority[0]}")
+    assert good.read("f") == "one\n"
+    bad = ensemble.observer("bad", f"keyStore={stores['bad']},trustStore={authority[0]}", wait=False)
+    bad.wait_answering()
+    wait_until(lambda: refused(ensemble[1], "certificate") >= 2, 30, "the foreign certificate to be refused")
+    assert bad.status()["quorum"] == "no"
+    assert ensemble[1].log_text().count("its certificate is not accepted") == 1
+    # One of the ensemble's that is for another host is good for an observer only.
+    ensemble[3].stop()
+    shell(f"sed -i 's|^ssl.quorum.keyStore.*|ssl.quorum.keyStore.location={stores['good']}|' {ensemble[3].cfg}")
+    ensemble[3].start()
+    wait_until(lambda: "its certificate is not for 127.0.0.1, the host of server.3" in ensemble[1].log_text(), 30)
+    assert ensemble[3].status()["quorum"] == "no"
+    ensemble[3].stop()
+    shell(f"echo ssl.quorum.hostnameVerification=false | tee -a {ensemble[1].cfg} {ensemble[2].cfg} >> {ensemble[3].cfg}")
+    for peer in ensemble:
+        peer.restart(wait=False)
+    for peer in ensemble:
+        peer.wait_answering()
+    ensemble.wait_quorum()
+    everywhere(ensemble, "f", "one\n")
+
+
+# ---- lists that differ ----
+
+
+def test_other_participants(make_ensemble):
+    """A server that lists fewer than the others talks to none of them, and both say why."""
+    ensemble = make_ensemble()
+    ensemble[3].stop()
+    shell(f"sed -i '/^server.1=/d' {ensemble[3].cfg}")
+    ensemble[3].start()
+    wait_until(lambda: refused(ensemble[2], "participants") >= 2, 30, "the other list to be refused")
+    assert ensemble[3].status()["quorum"] == "no"
+    for peer, other in ((ensemble[2], 3), (ensemble[3], 2)):
+        assert peer.log_text().count(f"server.{other} has a zoo.cfg that lists other participants") == 1
+    ensemble[1].write("f", "one\n")
+    wait_until(lambda: ensemble[2].read("f") == "one\n", 30)
+
+
+# ---- what it costs ----
+
+
+def writes_per_second(ensemble, writers=64, seconds=3):
+    """Of `writers` shells, each rewriting a file of its own through one of the mounts."""
+    script = ("i=0; end=$((SECONDS + {s})); while [ $SECONDS -lt $end ]; do i=$((i + 1)); echo $i > {f}; done; echo $i")
+    shells = [subprocess.Popen(["bash", "-c", script.format(s=seconds, f=ensemble[1 + n % 3].path(f"w{n}"))],
+                               stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) for n in range(writers)]
+    return sum(int(each.communicate(timeout=120)[0]) for each in shells) / seconds
+
+
+def test_throughput_beside_plaintext(make_ensemble, folder):
+    plain = make_ensemble()
+    figures = {"plaintext": writes_per_second(plain)}
+    for peer in plain:
+        peer.stop()
+    sealed = make_ensemble(config={"znodefs.keyFile": make_key(folder)})
+    figures["with a key"] = writes_per_second(sealed)
+    print("writes per second of 64 writers:", ", ".join(f"{name} {value:.0f}" for name, value in figures.items()))
+    assert all(figures.values())
