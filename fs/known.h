@@ -2,6 +2,9 @@
  * known: which directories the kernel has been told of and has not forgotten: a bit for each inode number.
  *
  * One that is removed meanwhile may still be somebody's working directory, and keeps its attributes until then.
+ *
+ * This rests on the kernel asking for each name again (no entry timeouts): a name that it keeps would go on leading to
+ * what is removed, where ESTALE makes it ask. Whoever lets it keep names has to take those of removed directories away.
  */
 #ifndef FS_KNOWN_H
 #define FS_KNOWN_H
