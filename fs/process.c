@@ -195,7 +195,7 @@ static uint64_t process_identity(pid_t tgid)
 /* Of a thread that is not the main one: /proc tells whose it is. */
 static void thread_opener(pid_t pid, struct opener *ret_opener)
 {
-    char text[TEXT_MAX];
+    char text[TEXT_MAX] = "";
     uint64_t tgid;
 
     if (process_read(pid, "status", text, sizeof(text)) == 0 && process_value(text, "Tgid", 10, &tgid)) {
