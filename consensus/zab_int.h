@@ -99,6 +99,7 @@ struct zab_peer {
     uint64_t phase_ms; /* since when, or when it last got any further */
     uint64_t join;
     bool virgin;         /* also from VOTE */
+    bool early;          /* it had joined before anybody was asked to promise */
     uint64_t vouch_ping; /* virgin and PROMISED: synchronized when a quorum has answered this ping or a later one */
     uint64_t pong;       /* the newest ping it has answered as a learner of ours */
     uint32_t accepted_epoch;

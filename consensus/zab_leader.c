@@ -24,7 +24,12 @@ static bool virgins_count(const struct zab *z)
     return z->leading.formation || z->sole;
 }
 
-/* Are the participants in `phase` or beyond, this one included, a quorum of those who count? */
+/*
+ * Are the participants in `phase` or beyond, this one included, a quorum of those who count?
+ *
+ * Promises count of those only who had joined when the first was asked for: then they followed nobody else any more.
+ * One that came later may have vouched meanwhile (is_vouched_for) for a member that was wiped after its promise to us.
+ */
 static bool have_quorum(const struct zab *z, enum learner_phase phase)
 {
     size_t n = !zab_is_virgin(z) || virgins_count(z);
@@ -33,7 +38,8 @@ static bool have_quorum(const struct zab *z, enum learner_phase phase)
     for (i = 0; i < z->n_peers; i++) {
         const struct zab_peer *p = &z->peers[i];
 
-        if (p->participant && p->phase >= phase && (!p->virgin || virgins_count(z))) {
+        if (p->participant && p->phase >= phase && (!p->virgin || virgins_count(z)) &&
+            (p->early || phase < LEARNER_PROMISED)) {
             n++;
 #ifdef ZNODEFS_MUTANT_VOTE_TWICE
             n++; /* Seeded fault. */
@@ -128,6 +134,7 @@ void leader_on_followerinfo(struct zab *z, struct zab_peer *p, const struct zab_
     p->accepted_epoch = packet->epoch;
     p->accepted_from = packet->accepted_from;
     p->virgin = packet->virgin;
+    p->early = false;
     p->zxid_acked = 0;
     learner_set_phase(z, p, LEARNER_JOINING);
     if (z->role != ZAB_LEADING) {
@@ -214,6 +221,7 @@ void leader_on_epochs_synced(struct zab *z)
         set_leader_phase(z, LEADER_ACKEPOCH);
         for (i = 0; i < z->n_peers; i++) {
             if (z->peers[i].phase == LEARNER_JOINING) {
+                z->peers[i].early = true;
                 send_leaderinfo(z, &z->peers[i]);
             }
         }

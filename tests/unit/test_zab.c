@@ -476,6 +476,39 @@ static void test_a_wiped_member_is_vouched_for(void **state)
     cluster_release(&c);
 }
 
+static bool hold_promise_of_2(const struct cluster_message *m)
+{
+    return m->packet.type == ZAB_ACKEPOCH && m->from == 2;
+}
+
+/* Who joins when others have been asked already is synchronized, but its promise does not establish the epoch. */
+static void test_a_late_promise_does_not_count(void **state)
+{
+    struct cluster c;
+    struct zab_info info;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_crash(&c, 3);
+    c.hold = hold_promise_of_2;
+    cluster_start(&c, 2);
+    cluster_start(&c, 3);
+    cluster_settle(&c);
+    cluster_start(&c, 1);
+    cluster_run(&c, 100);
+    zab_info(cluster_node(&c, 3)->zab, &info);
+    assert_int_equal(info.epoch, 1); /* the new one is not on its disk */
+    c.hold = NULL;
+    cluster_run(&c, 3000);
+    assert_all_at(&c, zxid_make(1, 1));
+    cluster_release(&c);
+}
+
 static void test_a_leader_whose_disk_hangs_steps_down(void **state)
 {
     struct cluster c;
@@ -655,6 +688,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_that_resigns_is_heard_in_any_round),
         cmocka_unit_test(test_a_leader_waits_for_who_has_no_vote),
         cmocka_unit_test(test_a_wiped_member_is_vouched_for),
+        cmocka_unit_test(test_a_late_promise_does_not_count),
         cmocka_unit_test(test_a_leader_whose_disk_hangs_steps_down),
         cmocka_unit_test(test_nobody_waits_long_for_the_disk_of_a_new_leader),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
