@@ -70,6 +70,7 @@ static void peer_disconnected(void *arg)
     p->phase = PEER_CLOSING;
     p->transport = NULL;
     uv_close((uv_handle_t *)&p->timer, peer_handle_closed_cb);
+    uv_close((uv_handle_t *)&p->check, peer_handle_closed_cb);
     uv_close((uv_handle_t *)&p->prepare, peer_handle_closed_cb);
     uv_close((uv_handle_t *)&p->idle, peer_handle_closed_cb);
 }
@@ -141,7 +142,8 @@ static void peer_prepare_cb(uv_prepare_t *prepare)
         p->phase = PEER_DISCONNECTING;
         transport_stop(p->transport, peer_disconnected, p);
     }
-    if (!p->flush_wanted && !peer_sends_waiting(p) && !(p->stop_wanted && p->phase == PEER_RUNNING)) {
+    if (!p->flush_wanted && !peer_sends_waiting(p) && !uv_is_active((uv_handle_t *)&p->check) &&
+        !(p->stop_wanted && p->phase == PEER_RUNNING)) {
         rv = uv_idle_stop(&p->idle);
         assert(rv == 0);
     }
@@ -247,14 +249,17 @@ static void open_handles(struct peer *p)
 
     rv = uv_timer_init(p->loop, &p->timer);
     assert(rv == 0);
+    rv = uv_check_init(p->loop, &p->check);
+    assert(rv == 0);
     rv = uv_prepare_init(p->loop, &p->prepare);
     assert(rv == 0);
     rv = uv_idle_init(p->loop, &p->idle);
     assert(rv == 0);
     p->timer.data = p;
+    p->check.data = p;
     p->prepare.data = p;
     p->idle.data = p;
-    p->handles = 3;
+    p->handles = 4;
     rv = uv_prepare_start(&p->prepare, peer_prepare_cb);
     assert(rv == 0);
 }

@@ -33,6 +33,7 @@ struct peer {
     struct transport *transport;
 
     uv_timer_t timer;
+    uv_check_t check;     /* runs once the timer is due, when what has arrived until then was read */
     uv_prepare_t prepare; /* runs right before the loop waits */
     uv_idle_t idle;       /* active while a flush is wanted: then the loop does not wait */
     unsigned handles;

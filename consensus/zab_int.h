@@ -17,8 +17,10 @@
 #define ZAB_EPOCH_MAX (UINT32_MAX - 1)
 /* While it synchronizes a learner bears this many peer timeouts of silence: what is sent may hold up pings. */
 #define ZAB_SYNC_PATIENCE 5
-/* A learner that synchronizes has at most so much of the history, and one transaction, on its way to its disk. */
-#define ZAB_STREAM_BYTES ((size_t)1024 * 1024)
+/* A learner that synchronizes has at most so many portions of the history of so many bytes, and one transaction each,
+ * on their way to its disk. */
+#define ZAB_STREAM_BYTES    ((size_t)512 * 1024)
+#define ZAB_STREAM_PORTIONS 4
 
 /* Who is synchronized and lets its disk fall behind what is committed by more than this synchronizes again: then it is
  * sent no more than it takes. A leader whose own disk does so steps down. */
@@ -105,8 +107,10 @@ struct zab_peer {
     uint32_t accepted_epoch;
     uint64_t accepted_from;
     uint32_t current_epoch;
-    uint64_t zxid;   /* the end of its history, and of what it was sent */
-    uint64_t read;   /* STREAMING: the log read that is under way; 0: none */
+    uint64_t zxid;                          /* the end of its history, and of what it was sent */
+    uint64_t read;                          /* STREAMING: the log read that is under way; 0: none */
+    uint64_t portions[ZAB_STREAM_PORTIONS]; /* STREAMING: where those end that it has not acknowledged, oldest first */
+    size_t n_portions;
     bool sync_begun; /* SNAPPING: it has acknowledged some; STREAMING: after a snapshot or DIFF */
     uint64_t zxid_acked;
     uint64_t lag_ms; /* since when its disk owes acknowledgements without any progress; 0: it owes none */
@@ -200,6 +204,7 @@ struct zab {
         uint64_t zxid_newleader;
         uint64_t zxid_commit_seen; /* a COMMIT may arrive before UPTODATE (lesson 4) */
         bool sync_begun;           /* TRUNC, DIFF or SNAP was seen */
+        bool joined;               /* our log is a part of the leader's history: DIFF or SNAP was seen */
         bool snap_chunks;          /* pieces of a snapshot have been put out */
         uint64_t zxid_snap;        /* of that snapshot, as SNAP announced it */
     } learning;

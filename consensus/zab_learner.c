@@ -31,6 +31,7 @@ void learner_start(struct zab *z, uint64_t leader)
     z->learning.zxid_newleader = 0;
     z->learning.zxid_commit_seen = 0;
     z->learning.sync_begun = false;
+    z->learning.joined = false;
     z->learning.snap_chunks = false;
     set_learning_phase(z, LEARNING_DISCOVERY);
     zab_set_role(z, z->observer ? ZAB_OBSERVING : ZAB_FOLLOWING, leader, false);
@@ -159,6 +160,7 @@ static void learner_on_diff(struct zab *z, const struct zab_packet *packet)
         return;
     }
     note_progress(z);
+    z->learning.joined = true;
 #ifdef ZNODEFS_MUTANT_EPOCH_BEFORE_TXNS
     z->current_epoch = z->learning.epoch; /* Seeded fault: the epoch reaches the disk before its history. */
     zab_emit_epochs(z);
@@ -177,6 +179,7 @@ static void learner_on_snap(struct zab *z, const struct zab_packet *packet)
         return;
     }
     note_progress(z);
+    z->learning.joined = true;
     z->learning.snap_chunks = true;
     z->learning.zxid_snap = packet->zxid;
 }
@@ -287,6 +290,24 @@ static void commit(struct zab *z, uint64_t zxid)
     zab_commit_to(z, z->learning.zxid_commit_seen);
 }
 
+/*
+ * From where DIFF or a snapshot was taken on, this log is a part of the leader's history: what the leader knows to be
+ * committed of it is so here too. To keep it for UPTODATE would take memory for all of it, and to apply it then a
+ * pause.
+ */
+static void commit_while_synchronizing(struct zab *z, uint64_t zxid)
+{
+    uint64_t last = zab_log_last(&z->log);
+
+    if (!z->learning.joined || z->learning.snap_chunks || z->snap_in_flight) {
+        return;
+    }
+    zxid = zxid < last ? zxid : last;
+    if (zxid > z->zxid_committed) {
+        zab_commit_to(z, zxid);
+    }
+}
+
 static void check_digest(struct zab *z, const struct zab_packet *packet)
 {
     struct zab_output *item;
@@ -331,6 +352,8 @@ static void learner_on_ping(struct zab *z, const struct zab_packet *packet)
     if (z->learning.phase == LEARNING_BROADCAST) {
         commit(z, packet->zxid);
         check_digest(z, packet);
+    } else if (z->learning.phase >= LEARNING_SYNC) {
+        commit_while_synchronizing(z, packet->zxid);
     }
 }
 

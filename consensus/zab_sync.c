@@ -8,6 +8,8 @@
  */
 #include "zab_int.h"
 
+#include <string.h>
+
 void learner_set_phase(struct zab *z, struct zab_peer *p, enum learner_phase phase)
 {
     if (p->phase == LEARNER_SNAPPING && phase != LEARNER_STREAMING) {
@@ -61,20 +63,19 @@ static void begin_diff(struct zab *z, struct zab_peer *p)
     }
 }
 
-/*
- * The history after what the learner was sent: some of it, of which it then acknowledges the end and is sent more; or
- * all of it, then NEWLEADER. An observer gets only what is committed.
- */
-static void stream(struct zab *z, struct zab_peer *p)
+/* An observer gets only what is committed. */
+static uint64_t stream_end(const struct zab *z, const struct zab_peer *p)
 {
-    uint64_t end = p->participant ? zab_log_last(&z->log) : observer_end(z, p);
+    return p->participant ? zab_log_last(&z->log) : observer_end(z, p);
+}
+
+/* One portion of the history from the window. */
+static void stream_window(struct zab *z, struct zab_peer *p)
+{
+    uint64_t end = stream_end(z, p);
     size_t bytes = 0;
     size_t i;
 
-    if (p->zxid < z->log.base) {
-        read_log(z, p);
-        return;
-    }
     begin_diff(z, p);
     for (i = zab_log_after(&z->log, p->zxid); i < z->log.n && bytes < ZAB_STREAM_BYTES; i++) {
         const struct zab_entry *entry = zab_log_at(&z->log, i);
@@ -86,10 +87,49 @@ static void stream(struct zab *z, struct zab_peer *p)
         p->zxid = entry->zxid;
         bytes += entry->body->len;
     }
-    if (p->zxid >= end) {
-        (void)zab_send(z, p->sid, ZAB_NEWLEADER, end);
-        learner_set_phase(z, p, LEARNER_SYNCING);
+    p->portions[p->n_portions++] = p->zxid;
+}
+
+/*
+ * The history after what the learner was sent: as much of it as may be on its way, and more as it acknowledges that; or
+ * all of it, then NEWLEADER.
+ */
+static void stream(struct zab *z, struct zab_peer *p)
+{
+    while (p->read == 0 && p->n_portions < ZAB_STREAM_PORTIONS) {
+        if (p->zxid < z->log.base) {
+            read_log(z, p);
+            return;
+        }
+        stream_window(z, p);
+        if (p->zxid >= stream_end(z, p)) {
+            (void)zab_send(z, p->sid, ZAB_NEWLEADER, stream_end(z, p));
+            learner_set_phase(z, p, LEARNER_SYNCING);
+            return;
+        }
     }
+}
+
+static void stream_begin(struct zab *z, struct zab_peer *p, bool begun)
+{
+    p->read = 0;
+    p->n_portions = 0;
+    p->sync_begun = begun;
+    learner_set_phase(z, p, LEARNER_STREAMING);
+    stream(z, p);
+}
+
+/* It has this on its disk. */
+static void stream_acked(struct zab *z, struct zab_peer *p, uint64_t zxid)
+{
+    size_t n = 0;
+
+    while (n < p->n_portions && p->portions[n] <= zxid) {
+        n++;
+    }
+    p->n_portions -= n;
+    memmove(p->portions, p->portions + n, p->n_portions * sizeof(p->portions[0]));
+    stream(z, p);
 }
 
 /* It got further: neither it nor, as long as the epoch waits for a quorum, this leader has had its time. */
@@ -114,8 +154,8 @@ void sync_on_sync_ack(struct zab *z, struct zab_peer *p, const struct zab_packet
         item = zab_emit(z, ZAB_OUT_SNAP_TAKEN);
         item->peer = p->sid;
         item->bytes = packet->round;
-    } else if (p->phase == LEARNER_STREAMING && p->read == 0 && packet->zxid >= p->zxid) {
-        stream(z, p);
+    } else if (p->phase == LEARNER_STREAMING) {
+        stream_acked(z, p, packet->zxid);
     }
 }
 
@@ -132,10 +172,7 @@ void sync_on_snap_sent(struct zab *z, uint64_t sid, uint64_t zxid)
         return;
     }
     p->zxid = zxid;
-    p->read = 0;
-    p->sync_begun = true;
-    learner_set_phase(z, p, LEARNER_STREAMING);
-    stream(z, p);
+    stream_begin(z, p, true);
 }
 
 void sync_on_log_read(struct zab *z, const struct zab_input *in)
@@ -158,6 +195,8 @@ void sync_on_log_read(struct zab *z, const struct zab_input *in)
         zab_send_entry(z, p->sid, ZAB_PROPOSAL, &in->entries[i]);
         p->zxid = in->entries[i].zxid;
     }
+    p->portions[p->n_portions++] = p->zxid;
+    stream(z, p);
 }
 
 void sync_learner(struct zab *z, struct zab_peer *p)
@@ -169,10 +208,7 @@ void sync_learner(struct zab *z, struct zab_peer *p)
         learner_set_phase(z, p, LEARNER_TRUNCATING);
         return;
     }
-    p->read = 0;
-    p->sync_begun = false;
-    learner_set_phase(z, p, LEARNER_STREAMING);
-    stream(z, p);
+    stream_begin(z, p, false);
 }
 
 void sync_on_truncated(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
