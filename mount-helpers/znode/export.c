@@ -130,7 +130,7 @@ static void entry_name(const struct node *n, char **path, size_t *cap)
 {
     size_t len = node_path(n, NULL, 0);
 
-    if (len + 4 > *cap) {
+    if (*path == NULL || len + 4 > *cap) {
         *cap = 2 * (len + 4);
         *path = realloc(*path, *cap);
         if (*path == NULL) {
