@@ -29,6 +29,7 @@ BUILD := $(PLAIN)$(if $(MUTANT),/mutant-$(MUTANT))
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
 DEPS_BUILD += libarchive-dev
 DEPS_TEST  := clang libclang-rt-dev libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less openssl
+DEPS_TEST  += valgrind
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
 
@@ -82,13 +83,14 @@ FUZZ_MAIN := $(wildcard tests/fuzz/fuzz_*.c)
 SIM_MAIN  := $(if $(SIM),$(shell grep -lE '^int main\>' $(SIM)))
 CONFORMANCE := $(wildcard tests/conformance/*.c)
 LEAKS     := $(if $(findstring address,$(SANITIZE)),tests/leaks.c)
+THREADS   := $(if $(findstring thread,$(SANITIZE)),tests/threads.c)
 FIXTURES  := $(filter-out $(UNITS),$(wildcard tests/unit/*.c))
 UNITS_FS        := $(call including,$(UNITS),fs)
 UNITS_SIM       := $(call including,$(UNITS),tests/sim)
 unit_binary = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1))
 
 SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(ZNODE) $(SIM) $(FIXTURES) $(UNITS) $(CONFORMANCE) \
-           $(wildcard tests/bench/*.c) $(FUZZ) $(LEAKS)
+           $(wildcard tests/bench/*.c) $(FUZZ) $(LEAKS) $(THREADS)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check $(BUILD)/znode
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim) \
                  $(if $(CONFORMANCE),$(BUILD)/conformance)
@@ -102,6 +104,7 @@ help:
 	@echo 'make demo         the tour as a story, under a minute'
 	@echo 'make test         every test; the last line counts them'
 	@echo 'make fuzz         fuzz targets without end (TARGET=packet, ...; ARGS=, of libFuzzer)'
+	@echo 'make threads      what has more than one thread, under the thread sanitizer'
 	@echo 'make bench        what it costs, beside what the disk, the network and FUSE cost'
 	@echo 'make lint|format  every check of the sources; clang-format'
 	@echo 'make install      into $$DESTDIR$$PREFIX'
@@ -139,7 +142,7 @@ $(eval $(call archive,sim,$(filter-out $(SIM_MAIN),$(SIM))))
 
 link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LDLIBS)
 
-$(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS))
+$(BUILD)/znodefs: $(call object,$(FS) $(CONSENSUS) $(STORE) $(LEAKS) $(THREADS))
 	$(call say,LD,$@)
 	$(Q)$(link)
 # These need less than the others, and are linked against no more.
@@ -164,7 +167,7 @@ endif
 $(call unit_binary,$(UNITS_FS)): $(BUILD)/libfs.a
 $(call unit_binary,$(UNITS_SIM)): $(BUILD)/libsim.a
 $(call unit_binary,$(UNITS)): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libfixtures.a $(BUILD)/libconsensus.a \
-                             $(BUILD)/libstore.a
+                             $(BUILD)/libstore.a $(call object,$(THREADS))
 	$(call say,LD,$@)
 	$(Q)$(link) -lcmocka
 
@@ -192,6 +195,7 @@ test: test-binaries
 	@rm -f build/test-summary
 	+@$(if $(SANITIZE),,$(MAKE) SANITIZE=$(ASAN) test-binaries)
 	+@$(if $(SANITIZE),,$(MAKE) fuzz-build)
+	+@$(if $(SANITIZE),,$(MAKE) SANITIZE=thread thread-binaries)
 	@$(PYTHON) tests/run-tests $(BUILD) $(if $(SANITIZE),,build/$(subst $(comma),-,$(ASAN)))
 
 ifneq ($(SIM_MAIN),)
@@ -204,6 +208,13 @@ ifneq ($(wildcard tests/sim/mutants),)
 mutants:
 	+@tests/sim/mutants $(ARGS)
 endif
+
+# What has more than one thread, under the thread sanitizer; all of it with SANITIZE=thread.
+.PHONY: threads thread-binaries
+thread-binaries: $(BUILD)/znodefs $(addprefix $(BUILD)/tests/test_,peer peer_stream)
+threads:
+	+@$(MAKE) SANITIZE=thread thread-binaries
+	@$(PYTHON) tests/run-tests --threads build/thread
 
 # Fuzz targets: clang's build of everything, in a folder of its own. FUZZ_BUILD calls this Makefile again with it.
 FUZZ_BUILD    := build/fuzz

@@ -29,6 +29,8 @@
 #define DOT_BIT      (UINT64_C(1) << 63)
 #define PID_NOBODY   0x7ffffff0
 
+#define INTERRUPT_BIT 1 /* of the unique number, the rest being that of the request */
+
 struct file {
     uint64_t fh;
     uint64_t ino;
@@ -172,6 +174,11 @@ static void on_answer(struct kernel *k, size_t len)
         return; /* a notification */
     }
     REQUIRE(out.error <= 0 && out.error > -1000);
+    if ((out.unique & INTERRUPT_BIT) != 0) {
+        REQUIRE(out.error == -EAGAIN &&
+                len == sizeof(out)); /* it came too late: the kernel would look whether to ask again */
+        return;
+    }
     for (size_t i = 0; i < k->n_pending; i++) {
         struct pending p = k->pending[i];
 
@@ -232,12 +239,13 @@ static bool needs_answer(uint32_t opcode)
     return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT;
 }
 
-/* Sends what is in `body`; the loop has a turn, no more. */
+/* Sends what is in `body`; the loop has a turn, no more. `size`: that may be answered; of an INTERRUPT what it is for.
+ */
 static void ask(struct kernel *k, uint32_t opcode, uint64_t ino, uint32_t size, uint32_t flags)
 {
     struct fuse_in_header in = {.len = (uint32_t)(sizeof(in) + k->body_len),
                                 .opcode = opcode,
-                                .unique = k->unique += 2,
+                                .unique = opcode == FUSE_INTERRUPT ? size | INTERRUPT_BIT : (k->unique += 2),
                                 .nodeid = ino,
                                 .pid = k->pid};
     struct iovec iov[2] = {{&in, sizeof(in)}, {k->body, k->body_len}};
@@ -593,7 +601,7 @@ static void ask_interrupt(struct kernel *k, struct input *in)
     }
     a.unique = k->pending[which % k->n_pending].unique;
     body_add(k, &a, sizeof(a));
-    ask(k, FUSE_INTERRUPT, 0, 0, 0);
+    ask(k, FUSE_INTERRUPT, 0, (uint32_t)a.unique, 0);
 }
 
 static void ask_forget(struct kernel *k, struct input *in, bool batch)
