@@ -34,6 +34,7 @@ enum fault_kind {
     FAULT_DISK_ERROR,
     FAULT_OBSERVER,
     FAULT_LOSE_ALL_BUT_ONE,
+    FAULT_STALE_LEADER, /* it is paused, others elect another, and when it goes on one of them is wiped */
     FAULT_KIND_COUNT
 };
 
@@ -70,6 +71,7 @@ static const struct fault faults[FAULT_KIND_COUNT] = {
     [FAULT_IN_SNAPSHOT] = {"within a snapshot", 5},
     [FAULT_DISK_ERROR] = {"failing disk operation", 3},
     [FAULT_OBSERVER] = {"observer leaves", 6},
+    [FAULT_STALE_LEADER] = {"paused leader, wiped voter", 6},
     [FAULT_LOSE_ALL_BUT_ONE] = {"all but one lose their disks", 1},
 };
 
@@ -85,6 +87,7 @@ enum heal_kind {
     HEAL_STALLS, /* `arg` is a matrix of bits: 8 * from + to */
     HEAL_DISK,   /* the disk of `peer` has room again */
     HEAL_FLAP,   /* the next turn of flap `arg` */
+    HEAL_WIPE,   /* it gets worse: one that is not `peer` is wiped */
     HEAL_TRAP,   /* `peer` is hit, in the way `arg` says */
 };
 
@@ -268,9 +271,8 @@ static void fill_disk(struct sim_peer *p)
 }
 
 /* A dataDir may be lost at any time, as long as a quorum is left that has a vote (lesson 12). */
-static void wipe(struct sim *s)
+static void wipe(struct sim *s, struct sim_peer *p, uint64_t away)
 {
-    struct sim_peer *p = any_peer(s);
     unsigned voters = 0;
     unsigned i;
 
@@ -281,7 +283,30 @@ static void wipe(struct sim *s)
         return;
     }
     sim_peer_wipe(p);
-    sim_push(s, away_us(s), (struct sim_event){.kind = SIM_EV_BOOT, .peer = p->index, .gen = p->incarnation});
+    sim_push(s, away, (struct sim_event){.kind = SIM_EV_BOOT, .peer = p->index, .gen = p->incarnation});
+}
+
+/* Long enough for another to be elected. Just before it goes on, one of the others loses its disk. */
+static void stale_leader(struct sim *s)
+{
+    struct sim_peer *p = the_leader(s);
+    uint64_t us = s->config.peer_timeout_ms * SIM_MS * sim_between(s, 2, 5);
+
+    if (p->replica == NULL) {
+        return;
+    }
+    p->paused_until_us = s->now_us + us;
+    sim_push(s, us - sim_below(s, 30 * SIM_MS),
+             (struct sim_event){.kind = SIM_EV_HEAL, .other = HEAL_WIPE, .peer = p->index, .gen = s->fault_gen});
+}
+
+static void wipe_other(struct sim *s, unsigned than)
+{
+    struct sim_peer *p = any_peer(s);
+
+    if (s->lonely < 0 && p->index != than) {
+        wipe(s, p, sim_below(s, 20 * SIM_MS));
+    }
 }
 
 /* Held up and released by turns, until there was enough of it. */
@@ -478,7 +503,10 @@ static void inject_machine(struct sim *s, enum fault_kind kind)
         fill_disk(any_peer(s));
         return;
     case FAULT_WIPE:
-        wipe(s);
+        wipe(s, any_peer(s), away_us(s));
+        return;
+    case FAULT_STALE_LEADER:
+        stale_leader(s);
         return;
     case FAULT_DISK_ERROR:
         fail_operation(any_peer(s));
@@ -502,6 +530,7 @@ static unsigned weight_of(const struct sim *s, unsigned kind)
     case FAULT_DISK_ERROR:
         return s->config.disk_errors ? faults[kind].weight : 0;
     case FAULT_WIPE:
+    case FAULT_STALE_LEADER:
         return s->config.wipes ? faults[kind].weight : 0;
     case FAULT_OBSERVER:
         return s->config.n_observers > 0 ? faults[kind].weight : 0;
@@ -572,6 +601,8 @@ void sim_fault_heal(struct sim *s, const struct sim_event *e)
         stall_ways(s, e->arg, -1);
     } else if (e->other == HEAL_FLAP) {
         flap_turn(s, (unsigned)e->arg);
+    } else if (e->other == HEAL_WIPE) {
+        wipe_other(s, e->peer);
     } else if (e->other == HEAL_TRAP) {
         trapped(s, e->arg);
     } else {
