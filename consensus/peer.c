@@ -36,6 +36,7 @@ void peer_log(struct peer *p, const char *format, ...)
 
 static void peer_free(struct peer *p)
 {
+    disk_thread_stop(&p->disk_thread);
     replica_free(p->replica);
     if (p->disk != NULL && p->disk->forgets) {
         disk_null_free(p->disk);
@@ -73,6 +74,8 @@ static void peer_disconnected(void *arg)
     uv_close((uv_handle_t *)&p->check, peer_handle_closed_cb);
     uv_close((uv_handle_t *)&p->prepare, peer_handle_closed_cb);
     uv_close((uv_handle_t *)&p->idle, peer_handle_closed_cb);
+    p->disk_thread.done.data = p;
+    uv_close((uv_handle_t *)&p->disk_thread.done, peer_handle_closed_cb);
 }
 
 static void peer_replica_stopped(void *arg)
@@ -259,7 +262,8 @@ static void open_handles(struct peer *p)
     p->check.data = p;
     p->prepare.data = p;
     p->idle.data = p;
-    p->handles = 4;
+    disk_thread_attach(&p->disk_thread, p->loop);
+    p->handles = 5;
     rv = uv_prepare_start(&p->prepare, peer_prepare_cb);
     assert(rv == 0);
 }
@@ -284,6 +288,10 @@ int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct p
             own.transport.sid = own.replica.zab.sid;
         }
         rv = open_replica(p, &own, err);
+    }
+    if (rv == 0) {
+        rv = disk_thread_start(&p->disk_thread);
+        rv = rv == 0 ? 0 : error_set(err, rv, "the thread for the disk: %s", uv_strerror(rv));
     }
     if (rv == 0) {
         rv = open_transport(p, &own, err);
@@ -338,5 +346,5 @@ void peer_close_in_child(struct peer *p, const int *fds, size_t n)
 
 const struct histogram *peer_job_times(const struct peer *p)
 {
-    return &p->job_times;
+    return &p->disk_thread.job_times;
 }

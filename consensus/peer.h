@@ -1,5 +1,5 @@
 /*
- * peer: a replica hosted on a libuv loop: its clock, timer, thread pool, transport and the
+ * peer: a replica hosted on a libuv loop: its clock, timer, thread for the disk, transport and the
  * children that write its state.
  */
 #ifndef CONSENSUS_PEER_H
@@ -38,7 +38,7 @@ int peer_start(uv_loop_t *loop, const struct peer_config *config, const struct p
 struct replica *peer_replica(struct peer *p);
 void peer_transport_stats(const struct peer *p, struct transport_stats *ret_stats);
 
-/* How long jobs of the disk queue took in the thread pool (mostly an append and its sync); valid as long as the peer.
+/* How long jobs of the disk queue took in their thread (mostly an append and its sync); valid as long as the peer.
  */
 const struct histogram *peer_job_times(const struct peer *p);
 

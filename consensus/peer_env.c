@@ -1,4 +1,4 @@
-/* The replica's world: clock, randomness, timer, thread pool, network, log. None of it calls the replica back. */
+/* The replica's world: clock, randomness, timer, disk thread, network, log. None of it calls the replica back. */
 #include "peer_int.h"
 
 #include <assert.h>
@@ -84,36 +84,11 @@ static void env_timer(void *arg, uint64_t deadline_ms)
     assert(rv == 0);
 }
 
-static void env_work_cb(uv_work_t *work)
-{
-    struct peer *p = work->data;
-    uint64_t start_ns = uv_hrtime();
-
-    p->job->run(p->job);
-    p->job_ns = uv_hrtime() - start_ns;
-}
-
-static void env_worked_cb(uv_work_t *work, int status)
-{
-    struct peer *p = work->data;
-    struct replica_job *job = p->job;
-
-    assert(status == 0); /* nobody cancels */
-    p->job = NULL;
-    histogram_add(&p->job_times, p->job_ns);
-    job->done(job);
-}
-
 static void env_job(void *arg, struct replica_job *job)
 {
     struct peer *p = arg;
-    int rv;
 
-    assert(p->job == NULL);
-    p->job = job;
-    p->work.data = p;
-    rv = uv_queue_work(p->loop, &p->work, env_work_cb, env_worked_cb);
-    assert(rv == 0);
+    disk_thread_put(&p->disk_thread, job);
 }
 
 static void env_want_flush(void *arg)

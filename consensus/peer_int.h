@@ -1,7 +1,7 @@
 /*
  * What the files of peer share: peer.c (start, the flush before the loop waits, the end), peer_env.c (the replica's
- * world), peer_child.c (forked children), peer_snapshot.c (one that writes a file), peer_stream.c (one that writes into
- * a pipe), peer_send.c (the replica's use of those).
+ * world), peer_disk.c (the thread that waits for the disk), peer_child.c (forked children), peer_snapshot.c (one that
+ * writes a file), peer_stream.c (one that writes into a pipe), peer_send.c (the replica's use of those).
  */
 #ifndef CONSENSUS_PEER_INT_H
 #define CONSENSUS_PEER_INT_H
@@ -24,6 +24,18 @@ enum peer_phase {
 struct peer_child;
 struct peer_send;
 
+/* What is not the loop's alone is handed over by `wanted`, and back by `done`. */
+struct disk_thread {
+    bool started;
+    uv_thread_t thread;
+    uv_sem_t wanted;
+    uv_async_t done;
+    struct replica_job *job; /* under way; NULL when wanted: the end */
+    bool ran;                /* job and job_ns are the loop's again */
+    uint64_t job_ns;         /* how long its run() took */
+    struct histogram job_times;
+};
+
 struct peer {
     uv_loop_t *loop;
     struct peer_callbacks cb;
@@ -38,10 +50,7 @@ struct peer {
     uv_idle_t idle;       /* active while a flush is wanted: then the loop does not wait */
     unsigned handles;
 
-    uv_work_t work;
-    struct replica_job *job; /* under way in the thread pool */
-    uint64_t job_ns;         /* how long its run() took */
-    struct histogram job_times;
+    struct disk_thread disk_thread;
     struct peer_child *children; /* that run, and are to be awaited */
     bool saving;                 /* one of them writes a snapshot file */
     struct peer_send *sends;     /* snapshots on their way to learners */
@@ -63,6 +72,13 @@ void peer_log(struct peer *p, const char *format, ...) __attribute__((format(pri
 struct replica_env peer_env(struct peer *p);
 struct transport_callbacks peer_transport_callbacks(struct peer *p);
 uint64_t peer_random(void);
+
+/* peer_disk.c */
+int disk_thread_start(struct disk_thread *d);
+/* Its handle, `done`, is closed by whoever attached it. */
+void disk_thread_attach(struct disk_thread *d, uv_loop_t *loop);
+void disk_thread_put(struct disk_thread *d, struct replica_job *job);
+void disk_thread_stop(struct disk_thread *d);
 
 /* peer_child.c */
 #define PEER_CHILD_OUT_FD 4

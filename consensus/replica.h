@@ -2,7 +2,7 @@
  * replica: one peer of the ensemble. Drives zab, the store and the disk queue, and is all that front ends know:
  * they submit operations, read the tree, and are told of changes. A second front end needs nothing else.
  *
- * The replica knows no libuv: clock, timer, thread pool and network stand behind struct replica_env, so that the
+ * The replica knows no libuv: clock, timer, threads and network stand behind struct replica_env, so that the
  * simulator runs this very code. Everything here is called on the loop thread.
  */
 #ifndef CONSENSUS_REPLICA_H
@@ -13,7 +13,7 @@
 
 /* ---- what the replica needs of the world ---- */
 
-/* A job for the thread pool: run() blocks on the disk, done() is called on the loop afterwards. Jobs of one replica are
+/* A job for a thread: run() blocks on the disk, done() is called on the loop afterwards. Jobs of one replica are
  * put out one at a time, in order. */
 struct replica_job {
     void (*run)(struct replica_job *job);

@@ -6,8 +6,8 @@
  *                                       away (error), until it is restarted
  *
  * After a failed write nobody knows what the disk has, so nothing in memory says it either: coming back is recovering
- * from the disk, as at a start, in the thread pool. A failed sync is not followed by another (design: 4, lesson 8).
- * What was applied was committed by a quorum, whatever this disk has of it: if recovery ends before that, the state
+ * from the disk, as at a start, in the thread for the disk. A failed sync is not followed by another (design: 4, lesson
+ * 8). What was applied was committed by a quorum, whatever this disk has of it: if recovery ends before that, the state
  * shown stays, and what the leader then sends of it again is not applied again.
  */
 #include "replica_int.h"
@@ -98,7 +98,7 @@ void away_consider(struct replica *r)
 
 /* ---- back ---- */
 
-/* In the thread pool. -ENOSPC while there is still no room. */
+/* In the thread for the disk. -ENOSPC while there is still no room. */
 int away_recover(struct disk *d, const struct txnlog_config *log, size_t window_bytes, struct store *ret_store,
                  struct error *err)
 {

@@ -1,7 +1,7 @@
 /*
  * The disk queue: everything that must become durable, in the order zab put it out, one job at a time.
  *
- *   queued --replica_flush()--> running (thread pool: run) --done on the loop--> reported to zab | the replica leaves
+ *   queued --replica_flush()--> running (its thread: run) --done on the loop--> reported to zab | the replica leaves
  *
  * Appends that follow each other become one job as long as it waits: one fdatasync for all of them (group commit). An
  * error is never retried (lesson 8): what the file holds then is unknown, so the peer leaves the ensemble and
@@ -127,7 +127,7 @@ static int run_snapshot(struct disk_job *job)
     return 0;
 }
 
-/* In the thread pool: touches the job, the disk and the log, nothing else of the replica. */
+/* In the thread for the disk: touches the job, the disk and the log, nothing else of the replica. */
 static void job_run(struct replica_job *base)
 {
     struct disk_job *job = (struct disk_job *)base;

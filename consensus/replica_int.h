@@ -340,7 +340,7 @@ void away_begin(struct replica *r);
 void away_start(struct replica *r, int rv, const char *text);
 /* Begins to recover when it is time. */
 void away_consider(struct replica *r);
-/* The job, in the thread pool, and its end on the loop; takes `store` over if it is used. */
+/* The job, in the thread for the disk, and its end on the loop; takes `store` over if it is used. */
 int away_recover(struct disk *d, const struct txnlog_config *log, size_t window_bytes, struct store *ret_store,
                  struct error *err);
 void away_recovered(struct replica *r, int rv, const char *text, struct store *store);

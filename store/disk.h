@@ -3,7 +3,7 @@
  * unsynced writes, tear the last one and crash between any two operations.
  *
  * A disk is one flat directory (dataDir/znodefs); names are plain file names in it. All functions return 0 or a
- * negative errno. They block; the replica calls them from the thread pool, one job at a time.
+ * negative errno. They block; the replica calls them from one thread, one job at a time.
  */
 #ifndef STORE_DISK_H
 #define STORE_DISK_H

@@ -1,5 +1,6 @@
 #include "fuse_host.h"
 
+#include "consensus/peer_int.h"
 #include "input.h"
 
 #include <errno.h>
@@ -11,32 +12,55 @@
 #define SOCKET_BYTES (2 * 1024 * 1024)
 #define TURNS_MAX    100000
 
-/* ---- the thread pool (the linker calls __wrap_ for uv_queue_work, see fuzz_fuse.ldflags) ---- */
+/* ---- what runs in threads (the linker calls __wrap_ for these functions, see fuzz_fuse.ldflags) ---- */
 
+/* Of libuv's pool, or (`disk`) of the replica. */
 struct job {
     struct job *next;
     uv_work_t *work;
     uv_work_cb run;
     uv_after_work_cb done;
+    struct replica_job *disk;
 };
 
 static struct job *jobs;
 static struct job **jobs_last = &jobs;
 
 int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done);
+int __wrap_disk_thread_start(struct disk_thread *d);
+void __wrap_disk_thread_put(struct disk_thread *d, struct replica_job *disk);
 
-int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done)
+static struct job *add_job(void)
 {
     struct job *job = calloc(1, sizeof(*job));
 
     REQUIRE(job != NULL);
+    *jobs_last = job;
+    jobs_last = &job->next;
+    return job;
+}
+
+int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_after_work_cb done)
+{
+    struct job *job = add_job();
+
     work->loop = loop;
     job->work = work;
     job->run = run;
     job->done = done;
-    *jobs_last = job;
-    jobs_last = &job->next;
     return 0;
+}
+
+int __wrap_disk_thread_start(struct disk_thread *d)
+{
+    (void)d;
+    return 0;
+}
+
+void __wrap_disk_thread_put(struct disk_thread *d, struct replica_job *disk)
+{
+    (void)d;
+    add_job()->disk = disk;
 }
 
 static bool run_job(void)
@@ -50,8 +74,13 @@ static bool run_job(void)
     if (jobs == NULL) {
         jobs_last = &jobs;
     }
-    job->run(job->work);
-    job->done(job->work, 0);
+    if (job->disk != NULL) {
+        job->disk->run(job->disk);
+        job->disk->done(job->disk);
+    } else {
+        job->run(job->work);
+        job->done(job->work, 0);
+    }
     free(job);
     return true;
 }

@@ -1,6 +1,6 @@
 /*
  * fuse_host: the real front end over a real peer of an ensemble of one that keeps nothing on disk, with a socket in
- * place of /dev/fuse. Whatever goes to the thread pool is done when the host says so, on the same thread: equal inputs,
+ * place of /dev/fuse. Whatever goes to a thread is done when the host says so, on the same thread: equal inputs,
  * equal runs.
  */
 #ifndef TESTS_FUZZ_FUSE_HOST_H
@@ -29,7 +29,7 @@ enum fuse_host_flags {
 
 void fuse_host_start(struct fuse_host *h, unsigned flags);
 
-/* Lets the loop do what it has to do, jobs of the thread pool included; false when there was nothing. */
+/* Lets the loop do what it has to do, jobs for threads included; false when there was nothing. */
 bool fuse_host_turn(struct fuse_host *h);
 
 /* Unmounts, ends the peer, frees all. */

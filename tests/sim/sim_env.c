@@ -1,4 +1,4 @@
-/* The world as a replica sees it: its life, its clock, its thread pool, its snapshot child. */
+/* The world as a replica sees it: its life, its clock, its disk thread, its snapshot child. */
 #include "sim.h"
 
 #include "store/disk_null.h"
