@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Far below what one key of AES-GCM may be used for (RFC 8446, 5.5: 2^24.5 records). */
 #define REKEY_RECORDS (1u << 22)
@@ -12,15 +13,22 @@
 #define CHAIN_BYTES_MAX (32 * 1024)
 
 #define IDENTITY "znodefs"
+/* A handshake has to end long before; a clock that is set meanwhile must not end it. */
+#define SESSION_S (400L * 86400)
 
 /* ---- the shared key ---- */
 
-/* A copy for each connection: OpenSSL writes into it. */
+/* A copy for each connection: OpenSSL writes into it, and after five minutes finds a session too old. */
 static SSL_SESSION *shared_copy(const SSL *ssl)
 {
     const struct tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    SSL_SESSION *copy = SSL_SESSION_dup(tls->shared);
 
-    return SSL_SESSION_dup(tls->shared);
+    if (copy == NULL || SSL_SESSION_set_time(copy, time(NULL)) == 0 || SSL_SESSION_set_timeout(copy, SESSION_S) == 0) {
+        SSL_SESSION_free(copy);
+        return NULL;
+    }
+    return copy;
 }
 
 static int use_shared_cb(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id, size_t *ret_len, SSL_SESSION **ret)

@@ -58,6 +58,7 @@ static void try_greeting(const uint8_t *frame, size_t len, uint64_t ensemble)
     b = packet_encode_greeting(&g);
     REQUIRE(packet_decode_greeting(b->bytes, b->len, &again) == 0);
     REQUIRE(g.sid == again.sid && g.sid_to == again.sid_to && g.observer == again.observer && g.nonce == again.nonce);
+    REQUIRE(g.participants == again.participants);
     REQUIRE(g.members_len == again.members_len);
     REQUIRE(g.members_len == 0 || memcmp(g.members, again.members, g.members_len) == 0);
     buf_unref(b);

@@ -309,6 +309,7 @@ static void test_files(void **state)
     config.trust_store = world_file(w, "trust.txt", "these are no certificates\n");
     expect_bad_files(&config, "trust.txt: no certificates can be read from it");
     config.trust_store = c.trust;
+    EVP_PKEY_free(other.key);
     other.key = own.key; /* the certificate of one with the key of the other */
     signer_write_store(&other, store, NULL);
     expect_bad_files(&config, "store.pem: no private key of the certificate can be read from it (key values mismatch)");

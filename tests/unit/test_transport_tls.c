@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OTHER_KEY "another key, of 32 bytes and more, all the same"
@@ -224,6 +225,18 @@ static void test_what_is_agreed_on(void **state)
     run_until(w, w->nodes[0].packets == 1 && w->nodes[1].packets == 1);
     assert_true(seen.messages >= 8);
     assert_int_equal(seen.tickets, 0);
+}
+
+/* OpenSSL takes a shared key for a session, and sessions grow too old to be taken up again; keys do not. */
+static void test_a_key_does_not_grow_old(void **state)
+{
+    const struct plan plan = {.n = 2};
+    struct world *w = *state;
+
+    assert_true(SSL_SESSION_set_time(w->tls->shared, time(NULL) - 400L * 86400) > 0);
+    node_start(w, 0, &plan);
+    node_start(w, 1, &plan);
+    run_until(w, w->nodes[0].ups == 1 && w->nodes[1].ups == 1);
 }
 
 /* Long connections change their keys, in the middle of everything. */
@@ -531,6 +544,7 @@ int main(void)
         TEST(test_same_key_in_another_file),
         TEST(test_key_files),
         TEST(test_what_is_agreed_on),
+        TEST(test_a_key_does_not_grow_old),
         TEST(test_keys_change),
         TEST(test_plaintext_to_tls),
         TEST(test_tls_to_plaintext),
