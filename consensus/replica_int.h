@@ -7,6 +7,7 @@
  *   replica_disk.c      the disk queue
  *   replica_snapshot.c  snapshots: when, and in from a leader
  *   replica_stream.c    snapshots out to learners
+ *   replica_digest.c    digests compared, and who is wrong when two differ
  *   replica_away.c      the disk is full or fails: out of the ensemble, and back
  *   replica_status.c    what front ends are shown
  *
@@ -41,8 +42,8 @@
 #define REPLICA_ROOM_BYTES (8u * 1024u * 1024u)
 /* Without a leader for so long, the log says why; and again each time it has lasted as long again. */
 #define REPLICA_EXPLAIN_MS 5000
-/* Digests kept to be compared with the leader's, which lag behind by what is in flight. */
-#define REPLICA_DIGESTS 4096
+/* Digests kept to be compared with others', which lag behind by two heartbeats or what is in flight. */
+#define REPLICA_DIGESTS 16384
 /* How often one flush begins anew for what its own callbacks submit; the next flush takes the rest. */
 #define REPLICA_FLUSH_ROUNDS 4
 
@@ -78,6 +79,9 @@ struct replica_peer {
     bool observer;
     bool listed; /* in the configuration; others are forgotten when they go */
     bool up;
+    bool digest_known; /* while this one leads: of a participant, at digest_zxid */
+    bool digest_same;
+    uint64_t digest_zxid;
     int64_t connected_since_ns;
 };
 
@@ -187,6 +191,7 @@ struct replica {
     bool unlisted;              /* an observer that has no list of servers: whoever comes up is a participant */
     struct replica_peer *peers; /* this one included */
     size_t n_peers;
+    size_t n_participants; /* of those that are listed */
 
     bool started;
     bool pumping;
@@ -213,7 +218,8 @@ struct replica {
     uint64_t elections;
     struct replica_told told;
 
-    uint64_t applied_told; /* the zxid zab was last told of */
+    uint64_t applied_told;     /* the zxid whose digest zab was last told of */
+    uint64_t digest_confirmed; /* leading: the newest zxid at which a quorum has our digest */
     uint64_t txns_applied;
     int64_t time_ns; /* of the newest transaction applied or proposed here: the leader's clock never goes back */
     struct digest_ring digests;
@@ -357,8 +363,19 @@ uint64_t status_deadline_ms(const struct replica *r);
 /* Says in the log why there is no leader, once that has lasted. */
 void status_explain(struct replica *r, uint64_t now_ms);
 
+/* ---- replica_digest.c ---- */
+
 void digests_clear(struct digest_ring *ring);
 void digests_add(struct digest_ring *ring, uint64_t zxid, uint64_t digest);
 bool digests_find(const struct digest_ring *ring, uint64_t zxid, uint64_t *ret_digest);
+/* A leadership begins. */
+void digest_lead(struct replica *r);
+/* This one leads, and participant `sid` says what its tree's digest is. */
+void digest_of_peer(struct replica *r, uint64_t sid, uint64_t zxid, uint64_t digest);
+/* Whose digest zab is to send: of the newest transaction, or as a leader of the newest that a quorum agrees on; 0:
+ * none. */
+uint64_t digest_zxid_to_tell(const struct replica *r);
+/* The leader's digest, which a quorum has. */
+void digest_check(struct replica *r, uint64_t zxid, uint64_t digest);
 
 #endif

@@ -1,55 +1,9 @@
-/* What front ends are shown: status, peers, readability; and the digests kept for comparison. */
+/* What front ends are shown: status, peers, readability. */
 #include "replica_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- digests ---- */
-
-void digests_clear(struct digest_ring *ring)
-{
-    ring->head = 0;
-    ring->n = 0;
-}
-
-void digests_add(struct digest_ring *ring, uint64_t zxid, uint64_t digest)
-{
-    struct digest_entry *e;
-
-    if (ring->n == REPLICA_DIGESTS) {
-        ring->head = (ring->head + 1) % REPLICA_DIGESTS;
-        ring->n--;
-    }
-    e = &ring->entries[(ring->head + ring->n) % REPLICA_DIGESTS];
-    e->zxid = zxid;
-    e->digest = digest;
-    ring->n++;
-}
-
-/* The zxids grow, so the ring is searched by halves. */
-bool digests_find(const struct digest_ring *ring, uint64_t zxid, uint64_t *ret_digest)
-{
-    const struct digest_entry *e;
-    size_t low = 0;
-    size_t high = ring->n;
-    size_t middle;
-
-    while (low < high) {
-        middle = low + (high - low) / 2;
-        e = &ring->entries[(ring->head + middle) % REPLICA_DIGESTS];
-        if (e->zxid == zxid) {
-            *ret_digest = e->digest;
-            return true;
-        }
-        if (e->zxid < zxid) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return false;
-}
 
 /* ---- peers ---- */
 
@@ -84,6 +38,7 @@ void peers_init(struct replica *r, const struct zab_config *config)
 
     for (i = 0; i < config->n_servers; i++) {
         peers_add(r, config->servers[i].sid, config->servers[i].observer)->listed = true;
+        r->n_participants += !config->servers[i].observer;
     }
     if (peers_find(r, config->sid) == NULL) {
         (void)peers_add(r, config->sid, config->observer);
@@ -101,6 +56,7 @@ void peers_set(struct replica *r, uint64_t sid, bool observer, bool up)
         p = peers_add(r, sid, observer);
     }
     p->up = up;
+    p->digest_known = false;
     p->connected_since_ns = up ? r->env.wall_ns(r->env.arg) : 0;
     if (!up && !p->listed) {
         *p = r->peers[r->n_peers - 1];

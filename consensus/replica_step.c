@@ -109,6 +109,9 @@ static void carry_role(struct replica *r, const struct zab_output *o)
         replica_log(r, "%s, leader %llu, %s", zab_role_name(o->role), (unsigned long long)o->leader,
                     o->ready ? "quorum" : "no quorum");
     }
+    if (o->role == ZAB_LEADING && r->role != ZAB_LEADING) {
+        digest_lead(r);
+    }
     r->role = o->role;
     r->leader = o->leader;
     r->ready = o->ready;
@@ -146,23 +149,6 @@ static void carry_request(struct replica *r, const struct zab_output *o)
         return;
     }
     replica_input(r, &in);
-}
-
-static void carry_check_digest(struct replica *r, uint64_t zxid, uint64_t digest)
-{
-    uint64_t ours;
-
-    if (!digests_find(&r->digests, zxid, &ours) || ours == digest) {
-        return;
-    }
-    replica_fail(
-        r,
-        "the tree at zxid 0x%llx has the digest %016llx here and %016llx at server %llu: this server's disk or "
-        "memory has changed what was agreed on, or that one's has. If other servers end with this too, it is server "
-        "%llu's: move that one's dataDir/znodefs away and start all again; if not, move away this server's (%llu), and "
-        "it synchronizes from the others",
-        (unsigned long long)zxid, (unsigned long long)ours, (unsigned long long)digest, (unsigned long long)r->leader,
-        (unsigned long long)r->leader, (unsigned long long)r->config.zab.sid);
 }
 
 static void carry(struct replica *r, const struct zab_output *o)
@@ -211,7 +197,10 @@ static void carry(struct replica *r, const struct zab_output *o)
         carry_request(r, o);
         return;
     case ZAB_OUT_CHECK_DIGEST:
-        carry_check_digest(r, o->zxid, o->digest);
+        digest_check(r, o->zxid, o->digest);
+        return;
+    case ZAB_OUT_PEER_DIGEST:
+        digest_of_peer(r, o->peer, o->zxid, o->digest);
         return;
     case ZAB_OUT_DISCONNECT:
         r->env.disconnect(r->env.arg, o->peer, o->reason);
@@ -283,6 +272,19 @@ static void step_queued(struct replica *r, struct zab_input *in)
     buf_unref(in->body);
 }
 
+static bool tell_digest(struct replica *r)
+{
+    struct zab_input in = {.type = ZAB_IN_APPLIED};
+
+    in.zxid = digest_zxid_to_tell(r);
+    if (in.zxid == r->applied_told || !digests_find(&r->digests, in.zxid, &in.digest)) {
+        return false;
+    }
+    r->applied_told = in.zxid;
+    step(r, &in);
+    return true;
+}
+
 /* False when nothing is left to do. */
 static bool pump_once(struct replica *r)
 {
@@ -300,16 +302,7 @@ static bool pump_once(struct replica *r)
     if (calls_hand_over(r)) {
         return true;
     }
-    if (r->applied_told != state_zxid(r->store.state)) {
-        r->applied_told = state_zxid(r->store.state);
-        memset(&in, 0, sizeof(in));
-        in.type = ZAB_IN_APPLIED;
-        in.zxid = r->applied_told;
-        in.digest = state_digest(r->store.state);
-        step(r, &in);
-        return true;
-    }
-    return false;
+    return tell_digest(r);
 }
 
 static void set_timer(struct replica *r)

@@ -79,7 +79,7 @@ struct zab_packet {
     bool virgin;            /* VOTE, FOLLOWERINFO: the sender was never synchronized */
     bool empty;             /* VOTE: the sender has no transaction */
     uint64_t accepted_from; /* FOLLOWERINFO: whose epoch was accepted */
-    uint64_t zxid_digest;   /* COMMIT, PING: the digest of the tree at this zxid; 0: none */
+    uint64_t zxid_digest;   /* COMMIT, PING, PONG: the digest of the tree at this zxid; 0: none */
     uint64_t digest;
     struct buf *body; /* PROPOSAL, INFORM, REQUEST, SNAP_DATA; else NULL. Borrowed. */
 };
@@ -148,7 +148,7 @@ enum zab_input_type {
     ZAB_IN_SNAP_SENT,     /* `peer` was sent the whole snapshot, which is at `zxid` */
     ZAB_IN_LOG_READ,      /* answers LOG_READ `read`: `entries`, or none if the log lacks what follows */
     ZAB_IN_SUBMIT,        /* `body`: propose it (leading) or forward it (learning); dropped unless ready */
-    ZAB_IN_APPLIED,       /* the tree's digest at `zxid` is `digest` */
+    ZAB_IN_APPLIED,       /* the tree's digest at `zxid` is `digest`: tell others */
     ZAB_IN_RESIGN,        /* stop leading or following; look again */
     ZAB_IN_LEAVE,         /* the disk is full or fails: give up every part, connections too; nothing is done any more */
 };
@@ -186,6 +186,7 @@ enum zab_output_type {
     ZAB_OUT_ROLE,         /* role, leader and readiness have changed */
     ZAB_OUT_REQUEST,      /* `peer` forwarded packet.body: check it, stamp it and submit it */
     ZAB_OUT_CHECK_DIGEST, /* compare the digest recorded for `zxid` with `digest`; if they differ, stop */
+    ZAB_OUT_PEER_DIGEST,  /* the participant `peer` has `digest` at `zxid` */
     ZAB_OUT_DISCONNECT,   /* `peer` broke the protocol (`reason`): close its connection */
     ZAB_OUT_FATAL,        /* going on would lose data: stop the peer, `reason` says why */
 };

@@ -92,6 +92,7 @@ void leader_start(struct zab *z, bool formation)
     z->leading.since_ms = z->now_ms;
     z->leading.formation = formation;
     z->leading.ping_ms = z->now_ms;
+    z->zxid_digest = 0; /* what a follower tells of itself; a leader tells what a quorum agrees on */
     set_leader_phase(z, LEADER_DISCOVERY);
     zab_set_role(z, ZAB_LEADING, z->sid, false);
     for (i = 0; i < z->n_peers; i++) {
@@ -376,6 +377,14 @@ void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *p
  */
 void leader_on_pong(struct zab *z, struct zab_peer *p, const struct zab_packet *packet)
 {
+    struct zab_output *item;
+
+    if (z->role == ZAB_LEADING && p->participant && p->phase == LEARNER_SERVING && packet->zxid_digest != 0) {
+        item = zab_emit(z, ZAB_OUT_PEER_DIGEST);
+        item->peer = p->sid;
+        item->zxid = packet->zxid_digest;
+        item->digest = packet->digest;
+    }
     if (z->role == ZAB_LEADING && p->phase >= LEARNER_SYNCED && packet->round <= z->n_pings) {
         p->pong = packet->round;
         sync_promised(z);

@@ -345,7 +345,13 @@ static void learner_on_inform(struct zab *z, const struct zab_packet *packet)
 
 static void learner_on_ping(struct zab *z, const struct zab_packet *packet)
 {
-    zab_send(z, z->leader, ZAB_PONG, z->zxid_synced)->round = packet->round;
+    struct zab_packet *pong = zab_send(z, z->leader, ZAB_PONG, z->zxid_synced);
+
+    pong->round = packet->round;
+    if (z->learning.phase == LEARNING_BROADCAST) {
+        pong->zxid_digest = z->zxid_digest;
+        pong->digest = z->digest;
+    }
     if (z->learning.phase == LEARNING_SYNC && !z->learning.sync_begun) {
         z->learning.phase_ms = z->now_ms; /* others are synchronized first, and this one's turn comes */
     }
