@@ -81,12 +81,12 @@ void publish_check_killed(struct call *c)
     }
 }
 
-static void publish_reply(fuse_req_t req, int err, size_t size)
+static void publish_reply(fuse_req_t req, int err, enum publish_kind kind, size_t size)
 {
     if (req == NULL) {
         return;
     }
-    if (err == 0 && size > 0) {
+    if (err == 0 && kind == PUBLISH_WRITE) {
         (void)fuse_reply_write(req, size);
     } else {
         (void)fuse_reply_err(req, err);
@@ -149,7 +149,7 @@ static void publish_finish(struct call *c, const struct outcome *outcome)
     } else if (c->handle != NULL) {
         handle_drop_version(c->handle);
     }
-    publish_reply(c->req, err, c->size);
+    publish_reply(c->req, err, (enum publish_kind)c->flags, c->size);
     waiters_reply(c, err);
     if (c->releasing) {
         assert(i->n_releasing > 0);
@@ -196,7 +196,7 @@ void publish(struct mount *m, struct handle *h, fuse_req_t req, enum publish_kin
         int rv = publish_to_gone(h->inode, d);
         handle_drop_version(h);
         draft_free(d);
-        publish_reply(req, -rv, size);
+        publish_reply(req, -rv, kind, size);
         return;
     }
     c = call_new(m, req, publish_finish);
