@@ -6,7 +6,7 @@
  *
  *   lesson N                     of design.md, section 4; none: only a case that was found
  *   servers N | observers N | unlisted          numbered from 1, the observers last; unlisted: no zoo.cfg has them
- *   window BYTES | snapcount N | segment BYTES | retain N | timeo MS | timeout MS | disk-us US
+ *   window BYTES | snapcount N | segment BYTES | prealloc BYTES | retain N | timeo MS | timeout MS | disk-us US
  *   sweep N                      the whole scenario for each value of $i from 0 to N
  *
  * Then what happens (sim_script_act.c):
@@ -313,6 +313,8 @@ static bool set_option(struct sim_script *sc, const struct script_step *st)
         c->snap_count = n;
     } else if (script_is(st, 0, "segment")) {
         c->log.segment_bytes = n;
+    } else if (script_is(st, 0, "prealloc")) {
+        c->log.prealloc_bytes = n;
     } else if (script_is(st, 0, "retain")) {
         c->snap_retain = (unsigned)n;
     } else if (script_is(st, 0, "timeo")) {
