@@ -217,6 +217,7 @@ enum sim_branch {
     SIM_BRANCH_TAIL,           /* a start found records that it must not show yet */
     SIM_BRANCH_UNREADABLE,     /* a restarted peer showed nothing for a while */
     SIM_BRANCH_ENDED,          /* a peer ended by itself, as its disk failed */
+    SIM_BRANCH_ROOM_AGAIN,     /* a peer came back after its disk had been full */
     SIM_BRANCH_DISCONNECT,     /* a peer closed a connection */
     SIM_BRANCH_RESYNC,         /* a wiped member was synchronized */
     SIM_BRANCH_LINEARIZED,     /* a history was looked at */

@@ -18,6 +18,7 @@ static const char *const branch_names[SIM_BRANCH_COUNT] = {
     [SIM_BRANCH_TAIL] = "tail not shown",
     [SIM_BRANCH_UNREADABLE] = "not readable",
     [SIM_BRANCH_ENDED] = "ended by itself",
+    [SIM_BRANCH_ROOM_AGAIN] = "room again",
     [SIM_BRANCH_DISCONNECT] = "disconnected",
     [SIM_BRANCH_RESYNC] = "wiped and synchronized",
     [SIM_BRANCH_LINEARIZED] = "history linearizable",

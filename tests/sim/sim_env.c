@@ -168,6 +168,9 @@ static void env_log(void *arg, const char *text)
     struct sim_peer *p = arg;
 
     sim_trace(p->sim, "p%" PRIu64 " says: %s", p->sid, text);
+    if (strstr(text, "there is room on the disk again") != NULL) {
+        sim_cover_branch(p->sim, SIM_BRANCH_ROOM_AGAIN);
+    }
     if (strstr(text, "the disk fails") != NULL) {
         (void)snprintf(p->fatal, sizeof(p->fatal), "%s", text); /* should whoever looks after it see it so */
     }
