@@ -244,9 +244,14 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mount *m = mount_of(req);
+    const struct node *n = dot_is(ino) ? NULL : tree_by_ino(mount_tree(m), ino);
 
-    if (!dot_is(ino) && tree_by_ino(mount_tree(m), ino) == NULL && inode_find(&m->inodes, ino) == NULL) {
+    if (n == NULL && !dot_is(ino) && inode_find(&m->inodes, ino) == NULL) {
         (void)fuse_reply_err(req, ESTALE);
+        return;
+    }
+    if (n != NULL && n->kind != NODE_DIR) {
+        (void)fuse_reply_err(req, ENOTDIR); /* a node is of one kind for ever: READDIR need not ask again */
         return;
     }
     fi->fh = 0;
