@@ -465,6 +465,8 @@ void sim_check_change(struct sim_peer *p, const struct change *change);
 /* ---- sim_durable.c ---- */
 
 void sim_check_booted(struct sim_peer *p);
+/* Before a packet is sent. */
+void sim_check_said(struct sim_peer *p, const struct zab_packet *packet);
 void sim_check_wiped(struct sim_peer *p);
 
 #endif

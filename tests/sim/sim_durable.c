@@ -2,6 +2,7 @@
  * What the disks of all peers are known to hold, from the calls that the replica makes of the log and the epochs file
  * (__wrap_X stands before X of the store, see sim.ldflags):
  *
+ *   votes and ACKs   name what is on disk
  *   durability       a log that recovers reaches what its syncs had promised
  *   epoch after log  a current epoch on disk means that all that was committed under earlier epochs is on disk too
  */
@@ -36,8 +37,26 @@ static void set_durable(struct sim_peer *p, uint64_t zxid)
 int __wrap_txnlog_open(struct disk *d, const struct txnlog_config *config, txnlog_record_cb cb, void *arg,
                        struct txnlog **ret_log, struct error *err)
 {
+    int rv = __real_txnlog_open(d, &the_sim->config.log, cb, arg, ret_log, err);
+    struct sim_peer *p = the_sim->current;
+
     (void)config;
-    return __real_txnlog_open(d, &the_sim->config.log, cb, arg, ret_log, err);
+    /* What it finds it makes durable. */
+    if (rv == 0 && txnlog_last_zxid(*ret_log) > p->zxid_durable) {
+        set_durable(p, txnlog_last_zxid(*ret_log));
+    }
+    return rv;
+}
+
+void sim_check_said(struct sim_peer *p, const struct zab_packet *packet)
+{
+    bool vote = packet->type == ZAB_VOTE && packet->role == ZAB_LOOKING;
+
+    if ((vote || packet->type == ZAB_ACK || packet->type == ZAB_ACK_NEWLEADER) && packet->zxid > p->zxid_durable &&
+        !p->observer && !p->sim->outcomes_only) {
+        sim_fail(p->sim, "server %" PRIu64 " says %s of 0x%" PRIx64 " with 0x%" PRIx64 " on disk", p->sid,
+                 zab_packet_name(packet->type), packet->zxid, p->zxid_durable);
+    }
 }
 
 int __wrap_txnlog_sync(struct txnlog *log, struct error *err)

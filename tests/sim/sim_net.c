@@ -120,6 +120,7 @@ void sim_net_send(struct sim_peer *from, uint64_t sid, const struct zab_packet *
         return; /* an observer that has another id by now */
     }
     count_packet(s, packet);
+    sim_check_said(from, packet);
     if (s->script != NULL) {
         sim_script_on_send(s, from->index, to->index, packet->type);
     }
