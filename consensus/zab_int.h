@@ -1,6 +1,7 @@
 /*
- * zab_int: what the core's files share. zab.c dispatches, zab_election.c elects, zab_leader.c leads, zab_sync.c brings
- * learners to the leader's history, zab_learner.c learns, zab_log.c is the window of the history in memory.
+ * zab_int: what the core's files share. zab.c dispatches, zab_election.c elects, zab_leader.c leads and
+ * zab_leader_time.c watches its clock, zab_sync.c brings learners to the leader's history, zab_learner.c learns,
+ * zab_log.c is the window of the history in memory.
  */
 #ifndef CONSENSUS_ZAB_INT_H
 #define CONSENSUS_ZAB_INT_H
@@ -253,6 +254,8 @@ void leader_on_submit(struct zab *z, struct buf *body);
 void leader_try_commit(struct zab *z);
 /* The epoch is established: what waited for that goes on. */
 void leader_on_established(struct zab *z);
+
+/* ---- zab_leader_time.c ---- */
 void leader_on_deadline(struct zab *z);
 uint64_t leader_deadline(const struct zab *z);
 
