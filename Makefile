@@ -29,7 +29,7 @@ BUILD := $(PLAIN)$(if $(MUTANT),/mutant-$(MUTANT))
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
 DEPS_BUILD += libarchive-dev
 DEPS_TEST  := clang libclang-rt-dev libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less openssl
-DEPS_TEST  += valgrind
+DEPS_TEST  += valgrind iproute2
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
 DEPS       := $(DEPS_BUILD) $(DEPS_TEST)
 

@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lib.ensemble import BINARY, Ensemble, unmount  # noqa: E402
+from lib import netns  # noqa: E402
+from lib.ensemble import BINARY, Ensemble, unmount, wait_until  # noqa: E402
 from lib.files import Held, Readers  # noqa: E402
 
 
@@ -27,6 +28,10 @@ def pytest_collection_modifyitems(items):
         missing = "not root"
     elif not os.path.exists("/dev/fuse"):
         missing = "no /dev/fuse"
+    separated = [item for item in items if item.get_closest_marker("netns") is not None]
+    no_namespaces = netns.missing() if separated and missing is None else None
+    for item in separated if no_namespaces is not None else ():
+        item.add_marker(pytest.mark.skip(reason=no_namespaces))
     for item in items:
         if missing is not None and item.get_closest_marker("root") is not None:
             item.add_marker(pytest.mark.skip(reason=missing))
@@ -54,6 +59,16 @@ def processes_naming(folder):
         except OSError:
             continue  # it has ended meanwhile
     return found
+
+
+def state_of(pid):
+    """For people: "pid name state", D being the one that nothing ends."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+        return f"{pid} {fields['Name']} {fields['State']}"
+    except OSError:
+        return f"{pid} ended"
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +100,22 @@ def folder(session_dir):
 
 
 @pytest.fixture
+def nobody_left(folder):
+    """After the test and what took down its ensembles: nothing of it may run or be mounted, nor be stuck in the kernel."""
+    yield
+    mounts = mounts_below(folder)
+    assert not mounts, f"mounts left behind: {mounts}"
+    wait_until(lambda: not processes_naming(folder), 10,
+               f"the test's processes to end: {[state_of(pid) for pid in processes_naming(folder)]}")
+
+
+@pytest.fixture
 def make_ensemble(request, folder):
     """Ensembles that are taken down after the test; one that ends badly, or logs something suspicious, fails it."""
     made = []
 
-    def make(n=3, start=True, **more):
-        ensemble = Ensemble(os.path.join(folder, f"e{len(made)}"), n, **more)
+    def make(n=3, start=True, kind=Ensemble, **more):
+        ensemble = kind(os.path.join(folder, f"e{len(made)}"), n, **more)
         made.append(ensemble)
         return ensemble.start() if start else ensemble
 

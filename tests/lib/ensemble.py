@@ -113,6 +113,7 @@ class Peer:
         self.cfg = os.path.join(ensemble.dir, f"zoo.cfg-{sid}")
         self.log = os.path.join(ensemble.dir, f"log-{sid}")
         self.process = None
+        self.before = []  # a command that runs the one behind it, as env(1) does
         os.mkdir(self.mount)
         os.mkdir(self.data)
         with open(os.path.join(self.data, "myid"), "w", encoding="ascii") as myid:
@@ -129,7 +130,7 @@ class Peer:
         argv = [BINARY, "-f"]
         if given:
             argv += ["-o", ",".join(given)]
-        return argv + [self.source, self.mount]
+        return self.before + argv + [self.source, self.mount]
 
     def start(self, *options, wait=True):
         assert self.process is None, "it runs already"
@@ -278,11 +279,13 @@ class Ensemble:
             observer.wait_state()
         return observer
 
+    def address(self, sid, _by):
+        """Where the server `by` is to look for the server `sid`: host:port. Other kinds of ensembles say otherwise."""
+        return f"127.0.0.1:{self.ports[2 * sid - 2]}"
+
     def write_configs(self):
-        servers = [
-            f"server.{sid}=127.0.0.1:{self.ports[2 * sid - 2]}:{self.ports[2 * sid - 1]}" for sid in self.peers
-        ]
         for peer in self.peers.values():
+            servers = [f"server.{sid}={self.address(sid, peer.sid)}:{self.ports[2 * sid - 1]}" for sid in self.peers]
             lines = [f"dataDir={peer.data}"] + [f"{key}={value}" for key, value in self.config.items()] + servers
             with open(peer.cfg, "w", encoding="utf-8") as cfg:
                 cfg.write("\n".join(lines) + "\n")
