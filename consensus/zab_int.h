@@ -14,6 +14,8 @@
 #define ZAB_FINALIZE_MS 60
 /* Pings per peer timeout. */
 #define ZAB_PINGS_PER_TIMEOUT 4
+/* What a member that goes on alone leaves out: epochs that only the others may have seen are not used again. */
+#define ZAB_EPOCH_LEAP 1000
 /* The last epoch there can be: one more would begin at 0 again. */
 #define ZAB_EPOCH_MAX (UINT32_MAX - 1)
 /* While it synchronizes a learner bears this many peer timeouts of silence: what is sent may hold up pings. */
