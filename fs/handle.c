@@ -154,6 +154,13 @@ void handle_drop_draft(struct inodes *t, struct handle *h)
     draft_free(handle_take_draft(t, h));
 }
 
+void inode_keep_times(struct inode *i)
+{
+    for (struct handle *h = i->handles; h != NULL; h = h->next) {
+        h->keep_times = true; /* of the draft there is: a new one begins without */
+    }
+}
+
 bool inode_contents(const struct tree *tree, const struct inodes *t, uint64_t ino, struct buf **ret_data,
                     uint32_t *ret_len)
 {

@@ -53,7 +53,7 @@ struct handle {
 
     struct draft *draft; /* NULL: none */
     bool truncated;      /* made with O_TRUNC: the first draft is whole contents */
-    bool keep_times;     /* times were set after the last write to the draft */
+    bool keep_times;     /* the mtime was set after the last write to the draft */
     bool opener_flushed; /* the opener has closed its last writable descriptor */
     int failed;          /* a negative errno that close has to tell (rule 5) */
 
@@ -84,6 +84,10 @@ struct draft *handle_draft(struct inodes *t, struct handle *h);
 /* Takes the draft away from the handle; NULL if there is none. */
 struct draft *handle_take_draft(struct inodes *t, struct handle *h);
 void handle_drop_draft(struct inodes *t, struct handle *h);
+
+/* The mtime was set just now, here or on another mount: it survives the publishing of the drafts there are (`cp -p` and
+ * tar set it before they close). What is written after that counts again. */
+void inode_keep_times(struct inode *i);
 
 /* The contents as they are now: the node's, or what is left of it; false if there is nothing left either. */
 bool inode_contents(const struct tree *tree, const struct inodes *t, uint64_t ino, struct buf **ret_data,

@@ -251,15 +251,22 @@ static void poll_cb(uv_poll_t *poll_handle, int status, int events)
     mount_serve(poll_handle->data);
 }
 
+static bool sets_mtime(const struct op *op)
+{
+    return op->kind == OP_SETATTR && (op->mask & (SETATTR_MTIME | SETATTR_MTIME_NOW)) != 0;
+}
+
 static void changed_cb(void *arg, const struct change *change)
 {
     struct mount *m = arg;
-    struct inode *i;
+    struct inode *i = inode_find(&m->inodes, change->node->ino);
 
+    if (change->kind == CHANGE_ATTR && i != NULL && sets_mtime(&change->request->op)) {
+        inode_keep_times(i);
+    }
     if (change->kind != CHANGE_REMOVED) {
         return;
     }
-    i = inode_find(&m->inodes, change->node->ino);
     if (known_has(&m->known, change->node->ino) && (i == NULL || !i->known)) {
         i = inode_get(&m->inodes, change->node->ino);
         i->known = true;

@@ -191,19 +191,6 @@ static bool setattr_draft_size(fuse_req_t req, struct handle *h, const struct st
     return true;
 }
 
-/* Times set while a draft is open survive its publishing: `cp -p` and tar set them before they close. What is written
- * after that counts again. */
-static void setattr_keep_times(const struct mount *m, uint64_t ino)
-{
-    const struct inode *i = inode_find(&m->inodes, ino);
-
-    for (struct handle *h = i == NULL ? NULL : i->handles; h != NULL; h = h->next) {
-        if (h->draft != NULL) {
-            h->keep_times = true;
-        }
-    }
-}
-
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
     struct mount *m = mount_of(req);
@@ -227,9 +214,6 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, str
     }
     setattr_op(&op, ino, st, to_set);
     op.mask |= kill;
-    if ((op.mask & (SETATTR_ATIME | SETATTR_MTIME | SETATTR_ATIME_NOW | SETATTR_MTIME_NOW)) != 0) {
-        setattr_keep_times(m, ino);
-    }
     if (i != NULL && i->gone) {
         setattr_gone(i, &op);
         op.mask = 0;

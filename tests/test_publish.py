@@ -411,6 +411,23 @@ def test_times_set_while_a_draft_is_open(shared, held):
     seen_everywhere(shared, "stat -c %Y timed", "1000\n")
 
 
+def test_times_set_on_another_mount(shared, held):
+    """They survive like those set here; an atime alone keeps no mtime back."""
+    path = shared[1].path("timed-elsewhere")
+    for option, kept in (("-m", True), ("-a", False)):
+        shared[1].write("timed-elsewhere", OLD)
+        writer = held()
+        assert writer.do(f"fd = os.open({path!r}, os.O_WRONLY); os.write(fd, b'x')") == 0
+        catch_up(shared[2])
+        run("touch", option, "-d", "@1000", shared[2].path("timed-elsewhere"))
+        catch_up(shared[1])
+        before = run("stat", "-c", "%Y", path)
+        assert writer.do("os.close(fd)") == 0
+        assert shared[1].read("timed-elsewhere") == "x" + OLD[1:]
+        assert (run("stat", "-c", "%.9Y", path) == "1000.000000000\n") == kept
+        assert kept or run("stat", "-c", "%X", path) == "1000\n" != before
+
+
 # ---- who closes ----
 
 def test_two_descriptors_of_one_process(shared, held):
