@@ -129,6 +129,7 @@ struct search {
     pid_t pid;
     uint64_t dev;
     uint64_t ino;
+    int access;
     int found;
     bool any;
 };
@@ -142,15 +143,15 @@ static void search_fd(void *arg, const char *text)
 
     s->any = true;
     if (process_value(text, "flags", 8, &flags) && process_value(text, "ino", 10, &ino) &&
-        process_value(text, "mnt_id", 10, &mnt_id) && ino == s->ino && (flags & O_ACCMODE) != O_RDONLY &&
+        process_value(text, "mnt_id", 10, &mnt_id) && ino == s->ino && (flags & O_ACCMODE) == (uint64_t)s->access &&
         (flags & O_PATH) == 0) {
         s->found += mount_is_on(s->pid, mnt_id, s->dev);
     }
 }
 
-int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino, bool *ret_any)
+int opener_fds(pid_t pid, uint64_t dev, uint64_t ino, int access, bool *ret_any)
 {
-    struct search s = {.pid = pid, .dev = dev, .ino = ino};
+    struct search s = {.pid = pid, .dev = dev, .ino = ino, .access = access};
     int rv = process_each_fd(pid, search_fd, &s);
 
     *ret_any = s.any;

@@ -26,11 +26,12 @@ bool opener_is(const struct opener *o, pid_t pid);
 /* Whether both are one process, and one that can be seen. */
 bool opener_same(const struct opener *a, const struct opener *b);
 
-/* How many writable descriptors of the inode `ino` on the device `dev` (as in st_dev) the thread's process has. The
- * thread that asks, because the main thread may have ended before the others: then it shows none. Negative errno when
- * /proc does not tell (-EACCES for another user's process). *ret_any: it has descriptors, of whatever; a process on its
- * way out has none. */
-int opener_writable_fds(pid_t pid, uint64_t dev, uint64_t ino, bool *ret_any);
+/* How many descriptors of the inode `ino` on the device `dev` (as in st_dev) the thread's process has that were opened
+ * with `access` (O_WRONLY or O_RDWR), which nothing changes later, and so may belong to the same open file. The thread
+ * that asks, because the main thread may have ended before the others: then it shows none. Negative errno when /proc
+ * does not tell (-EACCES for another user's process). *ret_any: it has descriptors, of whatever; a process on its way
+ * out has none. */
+int opener_fds(pid_t pid, uint64_t dev, uint64_t ino, int access, bool *ret_any);
 
 /* The thread is on its way out because a signal killed it. */
 bool opener_killed(pid_t pid);

@@ -333,14 +333,21 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, of
 
 /* ---- flush and fsync ---- */
 
-/* How many other open files of this file the opener has a descriptor of, for certain: none of theirs has been closed
- * anywhere since it opened them. */
+/* As open(2) was told, and as fdinfo shows it: descriptors that differ in it are not of one open file. */
+static int access_of(const struct handle *h)
+{
+    return h->flags & O_ACCMODE;
+}
+
+/* How many other open files of this file, with the same access, the opener has a descriptor of, for certain: none of
+ * theirs has been closed anywhere since it opened them. */
 static int open_elsewhere(const struct handle *closing)
 {
     int n = 0;
 
     for (const struct handle *h = closing->inode->handles; h != NULL; h = h->next) {
-        n += h != closing && h->writable && !h->lock_owner_known && opener_same(&h->opener, &closing->opener);
+        n += h != closing && access_of(h) == access_of(closing) && !h->lock_owner_known &&
+             opener_same(&h->opener, &closing->opener);
     }
     return n;
 }
@@ -366,7 +373,7 @@ static bool is_last_flush(const struct mount *m, const struct handle *h, pid_t p
     if (!opener_is(&h->opener, pid)) {
         return false;
     }
-    fds = opener_writable_fds(pid, m->dev, h->inode->ino, ret_alive);
+    fds = opener_fds(pid, m->dev, h->inode->ino, access_of(h), ret_alive);
     return fds < 0 ? is_flush_of_unseen(h, lock_owner) : fds <= open_elsewhere(h);
 }
 

@@ -466,6 +466,20 @@ def test_another_descriptor_of_the_file(shared, held):
     assert version(shared[1], "locked") == 7
 
 
+def test_a_descriptor_for_more_than_writing(shared, held):
+    """As `exec 9<>f` leaves one behind, whose open file has been flushed: it is none of one that only writes."""
+    shared[1].write("both-ways", OLD)
+    writer = held()
+    path = shared[1].path("both-ways")
+    assert writer.do(f"a = os.open({path!r}, os.O_RDWR); lock = os.dup(a); os.close(a)") == 0
+    assert writer.do(f"fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC); os.write(fd, b'whole')") == 0
+    assert writer.do("import signal; pid = os.fork() or signal.pause()") == 0  # the child keeps RELEASE away
+    assert writer.do("os.close(fd)") == 0
+    assert shared[1].read("both-ways") == "whole"
+    assert writer.do("os.kill(pid, 9); os.waitpid(pid, 0)") == 0
+    assert version(shared[1], "both-ways") == 2
+
+
 def test_fork_and_close(shared, held):
     """A child's close of what it inherited publishes nothing; nor does a thread's end."""
     writer = held()

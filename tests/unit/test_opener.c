@@ -64,21 +64,25 @@ static void test_counts_writable_descriptors(void **state)
     bool any;
     int b;
     int c;
+    int d;
 
     opener_of(getpid(), &self);
     assert_int_equal(self.tgid, getpid());
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 1);
     assert_true(any);
     b = dup(a);
     c = file_open(f->path, O_RDONLY, &st);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 2);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino + 1000000, &any), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev + 1000000, st.st_ino, &any), 0);
+    d = file_open(f->path, O_RDWR | O_APPEND, &st);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 2);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_RDWR, &any), 1);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino + 1000000, O_WRONLY, &any), 0);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev + 1000000, st.st_ino, O_WRONLY, &any), 0);
     assert_int_equal(close(a), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 1);
     assert_int_equal(close(b), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 0);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 0);
     assert_int_equal(close(c), 0);
+    assert_int_equal(close(d), 0);
 }
 
 /* What is kept of a process shows what its descriptors are now, not what they were when it was opened. */
@@ -92,14 +96,14 @@ static void test_a_number_is_used_again(void **state)
     int other;
 
     opener_of(getpid(), &self);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 1);
     other = open("/dev/null", O_WRONLY | O_CLOEXEC);
     assert_int_equal(dup2(other, fd), fd);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 0);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 0);
     assert_int_equal(close(fd), 0);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 0);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 0);
     assert_int_equal(file_open(f->path, O_WRONLY, &st), fd);
-    assert_int_equal(opener_writable_fds(self.tgid, st.st_dev, st.st_ino, &any), 1);
+    assert_int_equal(opener_fds(self.tgid, st.st_dev, st.st_ino, O_WRONLY, &any), 1);
     assert_int_equal(close(fd), 0);
     assert_int_equal(close(other), 0);
 }
@@ -116,11 +120,11 @@ static void test_many_descriptors(void **state)
     for (int i = 0; i < MANY; i++) {
         fds[i] = file_open(f->path, O_WRONLY, &st);
     }
-    assert_int_equal(opener_writable_fds(getpid(), st.st_dev, st.st_ino, &any), MANY);
+    assert_int_equal(opener_fds(getpid(), st.st_dev, st.st_ino, O_WRONLY, &any), MANY);
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(close(fds[i]), 0);
     }
-    assert_int_equal(opener_writable_fds(getpid(), st.st_dev, st.st_ino, &any), 0);
+    assert_int_equal(opener_fds(getpid(), st.st_dev, st.st_ino, O_WRONLY, &any), 0);
 }
 
 static int open_descriptors(void)
@@ -154,7 +158,7 @@ static void test_many_processes(void **state)
         }
         opener_of(children[i], &openers[i]);
         assert_int_equal(openers[i].tgid, children[i]);
-        assert_int_equal(opener_writable_fds(children[i], 1, 1, &any), 0);
+        assert_int_equal(opener_fds(children[i], 1, 1, O_WRONLY, &any), 0);
         assert_true(any);
     }
     assert_true(open_descriptors() - before < 1024);
@@ -164,7 +168,7 @@ static void test_many_processes(void **state)
         assert_int_equal(kill(children[i], SIGKILL), 0);
         assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
         assert_false(opener_is(&openers[i], children[i]));
-        assert_int_equal(opener_writable_fds(children[i], 1, 1, &any), 0);
+        assert_int_equal(opener_fds(children[i], 1, 1, O_WRONLY, &any), 0);
         assert_false(any);
     }
     process_forget_all();
@@ -183,7 +187,7 @@ static void *thread_main(void *arg)
     assert_int_equal(o.tgid, getpid());
     assert_true(o.identity == self->identity);
     assert_true(opener_is(self, tid));
-    assert_int_equal(opener_writable_fds(tid, 1, 1, &any), 0);
+    assert_int_equal(opener_fds(tid, 1, 1, O_WRONLY, &any), 0);
     assert_true(any);
     assert_true(opener_is(self, tid)); /* as it is kept */
     return NULL;
@@ -241,7 +245,7 @@ static void test_nobody(void **state)
     opener_of(-1, &o);
     assert_int_equal(o.tgid, 0);
     o.tgid = 0x3ffffff; /* beyond pid_max's limit */
-    assert_int_equal(opener_writable_fds(o.tgid, 1, 1, &any), 0);
+    assert_int_equal(opener_fds(o.tgid, 1, 1, O_WRONLY, &any), 0);
     assert_false(any);
 }
 
