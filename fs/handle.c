@@ -39,6 +39,7 @@ void inode_put(struct inodes *t, struct inode *i)
         return;
     }
     HASH_DEL(t->by_ino, i);
+    buf_unref(i->pages);
     buf_unref(i->gone_data);
     gone_xattrs_free(&i->gone_xattrs);
     free(i);
@@ -183,6 +184,7 @@ bool inode_contents(const struct tree *tree, const struct inodes *t, uint64_t in
 
 void handle_take_version(struct handle *h, const struct tree *tree, const struct inodes *t)
 {
+    const struct node *n = tree_by_ino(tree, h->inode->ino);
     struct buf *data = NULL;
     uint32_t len = 0;
 
@@ -193,6 +195,8 @@ void handle_take_version(struct handle *h, const struct tree *tree, const struct
     h->version = data;
     h->version_len = data == NULL ? 0 : len;
     h->version_held = true;
+    h->version_mzxid = n == NULL ? UINT64_MAX : n->mzxid;
+    h->mapped = false;
 }
 
 void handle_drop_version(struct handle *h)
@@ -202,6 +206,28 @@ void handle_drop_version(struct handle *h)
     h->version_len = 0;
     h->version_held = false;
     h->at_end = false;
+    h->mapped = false;
+}
+
+void handle_take_pages(struct handle *h, const struct tree *tree, const struct inodes *t)
+{
+    struct inode *i = h->inode;
+
+    if (h->mapped) {
+        return;
+    }
+    if (!h->version_held) {
+        handle_take_version(h, tree, t);
+    }
+    h->mapped = true;
+    if (i->pages_held && i->pages_mzxid > h->version_mzxid) {
+        return;
+    }
+    buf_unref(i->pages);
+    i->pages = h->version == NULL ? NULL : buf_ref(h->version);
+    i->pages_len = h->version_len;
+    i->pages_mzxid = h->version_mzxid;
+    i->pages_held = true;
 }
 
 struct timespec timespec_of(int64_t ns)

@@ -23,10 +23,15 @@ struct inode {
     UT_hash_handle hh;
     uint64_t ino;
     struct handle *handles; /* the latest opened first */
-    unsigned n_releasing;   /* publishings that RELEASE began: later requests wait for them */
-    unsigned n_holds;       /* calls under way that will come back to this inode, and the kernel */
-    bool known;             /* to the kernel: a directory that is gone, held until it is forgotten */
-    bool gone;              /* the znode is removed; what follows is what is left of it */
+    struct buf *pages;      /* the contents that mappings see, through whatever open file: the kernel keeps one set of
+                             * pages. Valid if pages_held; NULL: empty */
+    uint32_t pages_len;
+    uint64_t pages_mzxid;
+    bool pages_held;
+    unsigned n_releasing; /* publishings that RELEASE began: later requests wait for them */
+    unsigned n_holds;     /* calls under way that will come back to this inode, and the kernel */
+    bool known;           /* to the kernel: a directory that is gone, held until it is forgotten */
+    bool gone;            /* the znode is removed; what follows is what is left of it */
     struct stat gone_stat;
     struct buf *gone_data;
     uint32_t gone_len;
@@ -59,9 +64,11 @@ struct handle {
 
     struct buf *version; /* the contents that reads see; NULL and version_held: empty */
     uint32_t version_len;
+    uint64_t version_mzxid; /* UINT64_MAX: of a file that is gone */
     bool version_held;
     bool at_end;        /* a read found the end of this version */
     uint32_t beginning; /* the last read at offset 0 got as much */
+    bool mapped;        /* mappings have been given pages since this version was taken */
 };
 
 struct inode *inode_find(const struct inodes *t, uint64_t ino);
@@ -96,6 +103,9 @@ bool inode_contents(const struct tree *tree, const struct inodes *t, uint64_t in
 /* Makes reads see the version that is the newest now. */
 void handle_take_version(struct handle *h, const struct tree *tree, const struct inodes *t);
 void handle_drop_version(struct handle *h);
+
+/* Makes mappings see the version that the handle reads, unless they see a later one; once for each version it takes. */
+void handle_take_pages(struct handle *h, const struct tree *tree, const struct inodes *t);
 
 /* Of nanoseconds since 1970, or before it. */
 struct timespec timespec_of(int64_t ns);

@@ -178,6 +178,24 @@ static void read_reply(fuse_req_t req, struct handle *h, size_t size, uint64_t o
     }
 }
 
+/* Pages for mappings, also those of execve(2), which the kernel keeps and reads piece by piece, in any order: all of
+ * one version, and offset 0 moves nothing on. */
+static void pages_reply(fuse_req_t req, struct handle *h, size_t size, uint64_t offset)
+{
+    struct mount *m = mount_of(req);
+    const struct inode *i = h->inode;
+
+    handle_take_pages(h, mount_tree(m), &m->inodes);
+    if (h->draft != NULL) {
+        reply_draft(req, h, size, offset);
+    } else if (offset >= i->pages_len) {
+        (void)fuse_reply_buf(req, NULL, 0);
+    } else {
+        size = size < i->pages_len - offset ? size : (size_t)(i->pages_len - offset);
+        (void)fuse_reply_buf(req, (const char *)i->pages->bytes + offset, size);
+    }
+}
+
 static void read_finish(struct call *c, const struct outcome *outcome)
 {
     if (outcome->err != 0) {
@@ -196,6 +214,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 
     if (dot_is(ino)) {
         dot_read(req, ino, size, offset, fi);
+        return;
+    }
+    if (fi->lock_owner == 0) { /* read(2) always has one */
+        pages_reply(req, handle_of(fi), size, (uint64_t)offset);
         return;
     }
     if ((fi->flags & O_DIRECT) == 0) {

@@ -326,3 +326,24 @@ else:
     assert shared[1].read("mapped") == contents
 
 
+def test_a_mapping_shows_one_version(shared):
+    """Whatever order its pages are asked for, and although the kernel dropped them meanwhile; a later mapping shows what
+    there is by then, and with it all do."""
+    size = 256 * 4096
+    shared[1].write("mapped-while", "1" * size)
+    python("""import mmap, os, subprocess, sys
+def mapped():
+    fd = os.open(sys.argv[1], os.O_RDONLY)
+    return fd, mmap.mmap(fd, 256 * 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+def shows(pages):
+    return {pages[at:at + 1] for at in range(0, 256 * 4096, 4096)}
+first, pages = mapped()
+assert pages[200 * 4096:200 * 4096 + 1] == b"1"
+subprocess.run(["dd", "of=" + sys.argv[2], "bs=1M", "status=none"], input=b"2" * 256 * 4096, check=True)
+subprocess.run(["sync", sys.argv[1]], check=True)
+assert open(sys.argv[1], "rb").read(1) == b"2"
+assert shows(pages) == {b"1"}
+second, new = mapped()
+assert shows(new) == {b"2"}
+assert len(shows(pages)) == 1
+""", shared[1].path("mapped-while"), shared[2].path("mapped-while"))
