@@ -25,6 +25,7 @@ struct mount {
     struct mount_options options; /* its strings are copies */
     struct fuse_session *session;
     struct fuse_buf request; /* the request being received */
+    unsigned max_read;       /* bytes of one READ, 0: as many as the kernel likes */
     uint64_t dev;            /* of the mount, as in st_dev; 0 if /proc does not tell */
     uv_poll_t poll;
     uv_timer_t tick; /* once a second quarter while calls wait without a quorum, and for the end */

@@ -74,8 +74,9 @@ static struct error *session_error;
 static void session_log(enum fuse_log_level level, const char *format, va_list args)
 {
     if (session_error != NULL && level <= FUSE_LOG_ERR) {
-        (void)vsnprintf(session_error->text, sizeof(session_error->text), format, args);
-        session_error->text[strcspn(session_error->text, "\n")] = '\0';
+        size_t len = strlen(session_error->text);
+        len = len > 0 && session_error->text[len - 1] == '\n' ? 0 : len; /* the last line counts; some come in pieces */
+        (void)vsnprintf(session_error->text + len, sizeof(session_error->text) - len, format, args);
         return;
     }
     (void)vfprintf(stderr, format, args);
@@ -392,6 +393,7 @@ static int session_new(struct mount *m, const struct mount_options *o, struct er
     session_error = &why;
     m->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
     session_error = NULL;
+    why.text[strcspn(why.text, "\n")] = '\0';
     fuse_opt_free_args(&args);
     return m->session != NULL ? 0 : error_set(err, -EINVAL, "mount %s: %s", o->mountpoint, why.text);
 }
@@ -405,6 +407,7 @@ static int session_mount(struct mount *m, const struct mount_options *o, struct 
     errno = 0;
     rv = fuse_session_mount(m->session, o->mountpoint) == 0 ? 0 : errno == 0 ? -EIO : -errno;
     session_error = NULL;
+    why.text[strcspn(why.text, "\n")] = '\0';
     if (rv != 0) {
         return error_set(err, rv, "mount %s: %s", o->mountpoint, why.text[0] == '\0' ? strerror(-rv) : why.text);
     }
@@ -472,6 +475,20 @@ static void listen_to_replica(struct mount *m)
     replica_listen(m->replica, m->listener);
 }
 
+/* libfuse wants to be told twice what -o max_read= says: see op_init(). 0: no bound. It checks the number itself. */
+static unsigned max_read_of(const struct mount_options *o)
+{
+    const char word[] = "max_read=";
+    unsigned max_read = 0;
+
+    for (size_t i = 0; i < o->n_fuse_options; i++) {
+        if (strncmp(o->fuse_options[i], word, strlen(word)) == 0) {
+            max_read = (unsigned)strtoul(o->fuse_options[i] + strlen(word), NULL, 10);
+        }
+    }
+    return max_read;
+}
+
 static struct mount *mount_new(uv_loop_t *loop, struct replica *replica, const struct report *report,
                                const struct mount_options *options)
 {
@@ -485,6 +502,7 @@ static struct mount *mount_new(uv_loop_t *loop, struct replica *replica, const s
     m->report = report;
     m->options = *options;
     m->options.root = options->root != 0 ? options->root : FUSE_ROOT_ID;
+    m->max_read = max_read_of(options);
     m->options.fuse_options = NULL;
     m->options.n_fuse_options = 0;
     m->options.source = strdup(options->source);

@@ -11,9 +11,8 @@
 
 void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-    (void)userdata;
     conn->max_write = FRONT_WRITE_MAX;
-    conn->max_read = 0;
+    conn->max_read = ((const struct mount *)userdata)->max_read;
     conn->max_background = BACKGROUND_MAX;
     conn->congestion_threshold = BACKGROUND_MAX;
     conn->want |= conn->capable & FUSE_CAP_ATOMIC_O_TRUNC;

@@ -85,6 +85,8 @@ static const struct option_rule rules[] = {
     {"x-", OPTION_TOLERATED, 0},
     {"X-", OPTION_TOLERATED, 0},
     {"default_permissions", OPTION_TOLERATED, 0}, /* always on */
+    {"relatime", OPTION_TOLERATED, 0},            /* the kernel's defaults; libfuse does not know the words */
+    {"nodiratime", OPTION_TOLERATED, 0},
     {"dev", OPTION_PASSED, 0},
     {"nodev", OPTION_PASSED, 0},
     {"suid", OPTION_PASSED, 0},
@@ -93,8 +95,6 @@ static const struct option_rule rules[] = {
     {"noexec", OPTION_PASSED, 0},
     {"atime", OPTION_PASSED, 0},
     {"noatime", OPTION_PASSED, 0},
-    {"nodiratime", OPTION_PASSED, 0},
-    {"relatime", OPTION_PASSED, 0},
     {"dirsync", OPTION_PASSED, 0},
     {"auto_unmount", OPTION_PASSED, 0},
     {"allow_root", OPTION_PASSED, 0},

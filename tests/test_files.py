@@ -304,6 +304,14 @@ def test_read_only_mount(make_ensemble):
     assert peer.status()["state"] == "leading"
 
 
+def test_options_of_mount_and_fuse(make_ensemble):
+    """Those that fstab has, and a bound on reads: they come in pieces, of one version."""
+    peer = make_ensemble(1, options=("rw,suid,dev,exec,atime,nodiratime,relatime,max_read=4096",))[1]
+    contents = "".join(f"{number}\n" for number in range(20000))
+    peer.write("f", contents)
+    assert peer.read("f") == contents
+
+
 # ---- odds and ends that programs do ----
 
 def test_mappings(shared):
