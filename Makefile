@@ -93,7 +93,7 @@ SOURCES := $(STORE) $(CHECK) $(CONSENSUS) $(FS) $(ZNODE) $(SIM) $(FIXTURES) $(UN
            $(wildcard tests/bench/*.c) $(FUZZ) $(LEAKS) $(THREADS)
 BINARIES := $(if $(wildcard fs/main.c),$(BUILD)/znodefs) $(BUILD)/znodefs-check $(BUILD)/znode
 TEST_BINARIES := $(call unit_binary,$(UNITS)) $(if $(SIM_MAIN),$(BUILD)/znodefs-sim) \
-                 $(if $(CONFORMANCE),$(BUILD)/conformance)
+                 $(if $(CONFORMANCE),$(BUILD)/conformance) build/tests/faulty_disk.so
 
 .PHONY: all run stop demo test test-binaries lint format install deps clean help
 all: $(BINARIES) compile_commands.json
@@ -158,6 +158,11 @@ $(BUILD)/znodefs-sim: $(call mutated,$(SIM) $(PURE) $(STORE))
 $(BUILD)/conformance: $(call object,$(CONFORMANCE))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+# It goes below any build's daemon: without sanitizers.
+build/tests/faulty_disk.so: tests/faulty_disk.c Makefile | $(if $(MISSING),deps-missing)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 $(CFLAGS) $(WARNINGS) -Werror -fPIC -shared -o $@ $<
 ifneq ($(MUTANT),)
 .PHONY: plain-sim
 plain-sim:
