@@ -31,12 +31,8 @@ struct dot_file {
     struct dot_file *prev;
     struct export *export; /* of the snapshot; NULL: it is a text */
     struct text text;
-    uint64_t generation; /* of the status when it was rendered */
-};
-
-struct dot_poller {
-    struct dot_poller *next;
-    struct fuse_pollhandle *handle;
+    uint64_t generation;          /* of the status when it was rendered */
+    struct fuse_pollhandle *poll; /* the newest: whoever polls it is woken by it; NULL: nobody waits */
 };
 
 static uint64_t dot_ino(uint64_t dir, unsigned place)
@@ -147,9 +143,18 @@ static void dot_render(struct mount *m, fuse_ino_t ino, struct dot_file *f)
     f->generation = m->status_generation;
 }
 
+static void dot_poll_set(struct dot_file *f, struct fuse_pollhandle *ph)
+{
+    if (f->poll != NULL) {
+        fuse_pollhandle_destroy(f->poll);
+    }
+    f->poll = ph;
+}
+
 static void dot_close(struct mount *m, struct dot_file *f)
 {
     DL_DELETE(m->dot_files, f);
+    dot_poll_set(f, NULL);
     if (f->export != NULL) {
         export_close(f->export);
     }
@@ -227,42 +232,30 @@ void dot_release(fuse_req_t req, struct fuse_file_info *fi)
 
 void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
 {
-    struct mount *m = mount_of(req);
-    const struct dot_file *f = (const struct dot_file *)(uintptr_t)fi->fh;
+    const struct mount *m = mount_of(req);
+    struct dot_file *f = (struct dot_file *)(uintptr_t)fi->fh;
     unsigned events = POLLIN | POLLRDNORM;
-    struct dot_poller *p;
 
     (void)ino;
     if (f->export == NULL && f->generation != m->status_generation) {
         events |= POLLPRI | POLLERR;
     }
     if (ph != NULL) {
-        p = calloc(1, sizeof(*p));
-        if (p == NULL) {
-            abort();
-        }
-        p->handle = ph;
-        p->next = m->dot_polls;
-        m->dot_polls = p;
+        dot_poll_set(f, ph); /* all that the kernel has made for this open file are alike */
     }
     (void)fuse_reply_poll(req, events);
 }
 
 void dot_wake(struct mount *m)
 {
-    m->status_generation++;
-    for (struct dot_poller *p = m->dot_polls; p != NULL; p = p->next) {
-        (void)fuse_lowlevel_notify_poll(p->handle); /* wakes, and waits for nothing */
-    }
-    dot_poll_clear(m);
-}
+    struct dot_file *f;
 
-void dot_poll_clear(struct mount *m)
-{
-    while (m->dot_polls != NULL) {
-        struct dot_poller *p = m->dot_polls;
-        m->dot_polls = p->next;
-        fuse_pollhandle_destroy(p->handle);
-        free(p);
+    m->status_generation++;
+    DL_FOREACH(m->dot_files, f)
+    {
+        if (f->poll != NULL) {
+            (void)fuse_lowlevel_notify_poll(f->poll); /* wakes, and waits for nothing */
+            dot_poll_set(f, NULL);
+        }
     }
 }

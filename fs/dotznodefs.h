@@ -36,7 +36,6 @@ void dot_release(fuse_req_t req, struct fuse_file_info *fi);
 void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 /* Wakes all who poll: the status has changed. */
 void dot_wake(struct mount *m);
-void dot_poll_clear(struct mount *m);
 
 /* Closes all that is open: the kernel will not. */
 void dot_close_all(struct mount *m);

@@ -15,7 +15,6 @@
 #define FRONT_WRITE_MAX (1024u * 1024u) /* bytes of one WRITE, and of one READ: 256 pages */
 
 struct dot_file;
-struct dot_poller;
 struct waiter;
 
 struct mount {
@@ -43,7 +42,6 @@ struct mount {
     struct call *calls;         /* under way */
     struct dot_file *dot_files; /* open */
     unsigned n_exports;
-    struct dot_poller *dot_polls;
     uint64_t status_generation; /* changes whenever the replica's status does */
     struct mount_stats stats;
     void (*on_ended)(void *arg);

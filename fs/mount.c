@@ -216,7 +216,6 @@ static void mount_over(struct mount *m)
     m->ended = true;
     (void)uv_poll_stop(&m->poll);
     park_clear(&m->park);
-    dot_poll_clear(m);
     dot_close_all(m);
     publish_leftovers(m);
     m->end_ms = uv_now(m->loop) + m->options.timeo_ms;

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from lib.ensemble import BINARY, ENVIRONMENT, is_mounted, run, shell, wait_until
+from lib.ensemble import BINARY, ENVIRONMENT, SANITIZED, is_mounted, run, shell, wait_until
 from lib.files import ended, spawn
 from lib.quorum import DIRECT, FSYNC, SLACK, fails, give_back, lose, wait_lost, waiting
 
@@ -201,6 +201,24 @@ def test_status_can_be_polled(make_ensemble):
 
 
 # ---- starting alone ----
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps what is freed")
+def test_polling_again_and_again_takes_no_memory(make_ensemble):
+    """However often status is polled while nothing changes: the daemon remembers one who waits for each open file."""
+    peer = make_ensemble(1)[1]
+    code = ("import os, select, sys\nfd = os.open(sys.argv[1], os.O_RDONLY)\nepoll = select.epoll()\n"
+            "for _ in range(40000):\n    epoll.register(fd, select.EPOLLPRI)\n    epoll.unregister(fd)\n")
+    path = peer.path(".znodefs/status")
+    run(sys.executable, "-c", code.replace("40000", "1000"), path, deadline=120)
+    before = resident_kb(peer.process.pid)
+    run(sys.executable, "-c", code, path, deadline=120)
+    assert resident_kb(peer.process.pid) - before < 1500
+
+
+def resident_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
 
 def test_restarted_alone(make_ensemble):
     """status at once, and after timeo the state that was known to be committed."""
