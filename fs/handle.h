@@ -28,10 +28,11 @@ struct inode {
     uint32_t pages_len;
     uint64_t pages_mzxid;
     bool pages_held;
-    unsigned n_releasing; /* publishings that RELEASE began: later requests wait for them */
-    unsigned n_holds;     /* calls under way that will come back to this inode, and the kernel */
-    bool known;           /* to the kernel: a directory that is gone, held until it is forgotten */
-    bool gone;            /* the znode is removed; what follows is what is left of it */
+    unsigned n_releasing;   /* publishings that RELEASE began: later requests wait for them */
+    unsigned n_holds;       /* calls under way that will come back to this inode, and the kernel */
+    uint32_t set_id_losing; /* SETATTR_KILL_* bits that changes under way take */
+    bool known;             /* to the kernel: a directory that is gone, held until it is forgotten */
+    bool gone;              /* the znode is removed; what follows is what is left of it */
     struct stat gone_stat;
     struct buf *gone_data;
     uint32_t gone_len;

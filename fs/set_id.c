@@ -46,6 +46,7 @@ uint32_t set_id_lost(fuse_req_t req, uint64_t ino)
 
 static void drop_finish(struct call *c, const struct outcome *outcome)
 {
+    c->inode->set_id_losing &= ~(uint32_t)c->flags;
     if (outcome->err != 0 && outcome->err != ENOENT) {
         mount_log(c->mount, "set-id bits of inode %llu stay after a write: %s", (unsigned long long)c->inode->ino,
                   strerror(outcome->err));
@@ -67,8 +68,15 @@ void set_id_drop(fuse_req_t req, uint64_t ino)
         inode_gone_set_id(i, op.mask);
         return;
     }
+    /* However often it is written to meanwhile: writes into a draft wait for nothing, and would leave a change each. */
+    op.mask &= i != NULL ? ~i->set_id_losing : op.mask;
+    if (op.mask == 0) {
+        return;
+    }
     c = call_new(m, NULL, drop_finish);
     call_hold(c, ino);
+    c->flags = (int)op.mask;
+    c->inode->set_id_losing |= op.mask;
     /* It waits for a quorum however long that takes, as does the publishing behind it. */
     call_submit(c, REPLICA_HARD, &op);
 }

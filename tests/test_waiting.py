@@ -202,6 +202,24 @@ os.write(1, b"ready\\n")
 """
 
 
+def test_writes_to_a_set_id_file_wait_together(alone, held):
+    """However often an unprivileged process writes without a quorum: its bits are taken away by one change."""
+    peer = alone(f"timeo={TIMEO}")
+    shell(f"cd {peer.mount} && echo old > setid && chmod 6777 setid")
+    process = held()
+    assert process.do(f"fd = os.open({peer.path('setid')!r}, os.O_WRONLY)") == 0
+    assert process.do("os.setgroups([]); os.setresgid(6001, 6001, 6001); os.setresuid(5001, 5001, 5001)") == 0
+    lose(others(peer), signal.SIGSTOP)
+    wait_lost(peer)
+    assert process.do("for i in range(100): os.pwrite(fd, b'new', 0)") == 0
+    assert "znodefs_calls_outstanding 1\n" in peer.metrics()
+    give_back(others(peer), signal.SIGSTOP)
+    peer.ensemble.wait_quorum()
+    assert process.do("os.close(fd)") == 0
+    assert run("stat", "-c", "%a", peer.path("setid")) == "777\n"
+    assert peer.read("setid") == "new\n"
+
+
 def test_killed_after_another_signal(alone):
     """INTERRUPT comes once for each request: SIGUSR1 uses it up, changes nothing, and SIGKILL must end them anyhow. A
     barrier is interrupted, asked again by Python, and can be killed."""
