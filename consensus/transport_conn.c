@@ -81,6 +81,9 @@ void conn_close(struct conn *c)
     if (conn_is_ungreeted(c)) {
         c->t->n_ungreeted--;
     }
+    if (c->state == CONN_SECURING && c->spoken) {
+        admit_failed(c->t, c->host); /* however it ended: the handshake has cost us what it costs */
+    }
     c->state = CONN_CLOSING;
     uv_close((uv_handle_t *)&c->tcp, conn_handle_closed_cb);
     uv_close((uv_handle_t *)&c->timer, conn_handle_closed_cb);

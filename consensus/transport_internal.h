@@ -99,7 +99,7 @@ struct conn {
     bool dialled;
     bool told_up; /* up was called, down not yet */
     bool refused; /* it is told and counted: only the end is missing */
-    bool tls_begun;
+    bool spoken;  /* with TLS: something has come */
     unsigned handles;
     uint64_t nonce;
     uint64_t up_ms;

@@ -41,9 +41,6 @@ static void conn_refuse_sealed(struct conn *c, enum transport_refusal reason, co
     log_limited(t, reason, c->log_key, "refused %s%s%s: %s: %s", c->dialled ? c->pl->name : "",
                 c->dialled ? " at " : "", c->address, text, mend(t, reason));
     c->refused = true;
-    if (!c->dialled && c->state != CONN_UP) {
-        admit_failed(t, c->host);
-    }
     conn_flush(c);
     conn_close(c);
 }
@@ -130,8 +127,11 @@ size_t conn_seal(struct conn *c)
  */
 static bool conn_begins_as_tls(struct conn *c, const uint8_t *bytes)
 {
-    if (c->tls_begun || bytes[0] == 0x16 || bytes[0] == 0x15) {
-        c->tls_begun = true;
+    if (c->spoken) {
+        return true;
+    }
+    c->spoken = true;
+    if (bytes[0] == 0x16 || bytes[0] == 0x15) {
         return true;
     }
     if (bytes[0] == 'z') {
