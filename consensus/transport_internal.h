@@ -56,6 +56,7 @@ struct log_slot {
 
 struct log_limiter {
     struct log_slot slots[LOG_SLOTS];
+    uint64_t held; /* lines about strangers for which there was no slot */
 };
 
 /* ---- how many handshakes of one host may fail ---- */
@@ -250,7 +251,8 @@ void dial_stop(struct peer_link *pl);
 size_t dial_addresses(const char *host, uint16_t port, struct sockaddr_storage *addresses, size_t max);
 void address_format(const struct sockaddr_storage *address, char *ret_host, char *ret_address);
 
-/* transport_log.c: a line at most once a minute per reason and address, with a count of the repeats. */
+/* transport_log.c: a line at most once a minute per reason and address, with a count of the repeats; and of refusals
+ * no more in a minute than there are slots, as addresses cost nothing. */
 void log_limited(struct transport *t, unsigned reason, const char *address, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

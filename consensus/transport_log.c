@@ -15,8 +15,9 @@ static uint64_t limiter_key(unsigned reason, const char *address)
     return key != 0 ? key : 1;
 }
 
-/* The slot of `key`; else the one that has been quiet for longest (a free one has said nothing since 0). */
-static struct log_slot *limiter_slot(struct log_limiter *l, uint64_t key)
+/* The slot of `key`; else the one that has been quiet for longest (a free one has said nothing since 0), unless it has
+ * to be quiet for longer. */
+static struct log_slot *limiter_slot(struct log_limiter *l, uint64_t key, bool refusal, uint64_t now_ms)
 {
     struct log_slot *oldest = &l->slots[0];
     size_t i;
@@ -29,15 +30,22 @@ static struct log_slot *limiter_slot(struct log_limiter *l, uint64_t key)
             oldest = &l->slots[i];
         }
     }
+    if (refusal && oldest->key != 0 && now_ms - oldest->said_ms < REPEAT_MS) {
+        return NULL;
+    }
     memset(oldest, 0, sizeof(*oldest));
     return oldest;
 }
 
 /* True if the line may be written now; *ret_repeats says how many were held back since the last. */
-static bool limiter_admit(struct log_limiter *l, uint64_t key, uint64_t now_ms, uint64_t *ret_repeats)
+static bool limiter_admit(struct log_limiter *l, uint64_t key, bool refusal, uint64_t now_ms, uint64_t *ret_repeats)
 {
-    struct log_slot *slot = limiter_slot(l, key);
+    struct log_slot *slot = limiter_slot(l, key, refusal, now_ms);
 
+    if (slot == NULL) {
+        l->held++;
+        return false;
+    }
     if (slot->key == key && now_ms - slot->said_ms < REPEAT_MS) {
         slot->repeats++;
         return false;
@@ -52,11 +60,12 @@ static bool limiter_admit(struct log_limiter *l, uint64_t key, uint64_t now_ms, 
 void log_limited(struct transport *t, unsigned reason, const char *address, const char *format, ...)
 {
     char line[LINE_BYTES];
+    bool refusal = reason < TRANSPORT_REFUSALS;
     uint64_t repeats;
     va_list args;
     int len;
 
-    if (!limiter_admit(&t->limiter, limiter_key(reason, address), uv_now(t->loop), &repeats)) {
+    if (!limiter_admit(&t->limiter, limiter_key(reason, address), refusal, uv_now(t->loop), &repeats)) {
         return;
     }
     va_start(args, format);
@@ -68,4 +77,10 @@ void log_limited(struct transport *t, unsigned reason, const char *address, cons
                        (unsigned long long)repeats);
     }
     t->cb.log(t->cb.arg, line);
+    if (refusal && t->limiter.held > 0) {
+        (void)snprintf(line, sizeof(line), "refused %llu more from other addresses, without a line for each",
+                       (unsigned long long)t->limiter.held);
+        t->limiter.held = 0;
+        t->cb.log(t->cb.arg, line);
+    }
 }

@@ -564,6 +564,32 @@ static void test_handshakes_left_are_rate_limited(void **state)
     seal_free(seal);
 }
 
+/* Whoever has addresses without number does not fill the log with them; a lost peer still has its line. */
+static void test_many_addresses(void **state)
+{
+    const struct plan plan = {.n = 2};
+    struct world *w = *state;
+    struct node *a = &w->nodes[0];
+    unsigned i;
+
+    node_start(w, 0, &plan);
+    node_start(w, 1, &plan);
+    run_until(w, a->ups == 1);
+    for (i = 0; i < 300; i++) {
+        int fd = stranger_connect_from(a, INADDR_LOOPBACK + 256 + i);
+
+        (void)send(fd, "GET /", 5, MSG_NOSIGNAL);
+        run_until(w, stranger_closed(fd));
+        assert_int_equal(close(fd), 0);
+    }
+    assert_int_equal(node_refused(a), 300);
+    assert_true(count_lines(a->log, "refused ") > 100);
+    assert_true(count_lines(a->log, "refused ") <= 128);
+    node_stop(&w->nodes[1]);
+    run_until(w, a->downs == 1);
+    assert_int_equal(count_lines(a->log, "server.2 at 127.0.0.1"), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup_tls, world_teardown)
 
 int main(void)
@@ -585,6 +611,7 @@ int main(void)
         TEST(test_half_open),
         TEST(test_failures_are_rate_limited),
         TEST(test_handshakes_left_are_rate_limited),
+        TEST(test_many_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -319,12 +319,19 @@ uint64_t node_refused_for(const struct node *n, enum transport_refusal reason)
 
 int stranger_connect(const struct node *n)
 {
+    return stranger_connect_from(n, INADDR_LOOPBACK);
+}
+
+int stranger_connect_from(const struct node *n, uint32_t source)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(source)};
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(n->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int one = 1;
 
     assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);

@@ -89,6 +89,7 @@ size_t count_lines(const char *log, const char *part);
 uint64_t node_refused(const struct node *n);
 uint64_t node_refused_for(const struct node *n, enum transport_refusal reason);
 int stranger_connect(const struct node *n);
+int stranger_connect_from(const struct node *n, uint32_t source); /* an address of loopback */
 void stranger_send(int fd, const void *bytes, size_t len);
 /* Reads away what is there; true once the other end has closed. */
 bool stranger_closed(int fd);
