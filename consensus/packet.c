@@ -9,7 +9,7 @@
  * The body of a packet, PACKET_VERSION 1; every type carries every field, and a field that a type does not use is one
  * byte of zero:
  *
- *      [ version, ensemble, type (1..20), epoch, zxid, zxid_prev, round,
+ *      [ version, ensemble, type (1..21), epoch, zxid, zxid_prev, round,
  *        vote.sid, vote.zxid, vote.epoch, vote.virgin, vote.sole, role, virgin, empty,
  *        accepted_from, zxid_digest, digest, body (bin, nil for the types without) ]
  *
