@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PROBE_NAME "room.tmp"
+
 static int write_whole(struct disk *d, const char *name, const void *bytes, size_t len)
 {
     struct disk_file *file;
@@ -60,6 +62,13 @@ static int write_zeros(struct disk *d, struct disk_file *file, size_t bytes)
     return rv == 0 ? d->ops->sync(file) : rv;
 }
 
+int disk_probe_remove(struct disk *d)
+{
+    int rv = d->ops->unlink(d, PROBE_NAME);
+
+    return rv == -ENOENT ? 0 : rv;
+}
+
 /* What statvfs(3) tells knows nothing of quotas, and holds back what is kept for root. */
 int disk_probe_room(struct disk *d, size_t bytes)
 {
@@ -70,13 +79,13 @@ int disk_probe_room(struct disk *d, size_t bytes)
     if (d->forgets) {
         return 0;
     }
-    rv = d->ops->open(d, "room.tmp", DISK_CREATE, &file);
+    rv = d->ops->open(d, PROBE_NAME, DISK_CREATE, &file);
     if (rv != 0) {
         return rv;
     }
     rv = write_zeros(d, file, bytes);
     d->ops->close(file);
-    removed = d->ops->unlink(d, "room.tmp");
+    removed = disk_probe_remove(d);
     return rv != 0 ? rv : removed;
 }
 

@@ -58,6 +58,8 @@ void disk_posix_free(struct disk *d);
 
 /* 0 if files can grow by `bytes` more, as seen by writing so many, -ENOSPC or -EDQUOT if not. */
 int disk_probe_room(struct disk *d, size_t bytes);
+/* What a probe that was killed has left takes no room any more. */
+int disk_probe_remove(struct disk *d);
 
 /* Replaces the file `name` as a whole: writes `name.tmp`, syncs, renames, syncs the directory. */
 int disk_replace(struct disk *d, const char *name, const void *bytes, size_t len);

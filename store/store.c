@@ -275,8 +275,9 @@ static int recover(struct store *s, const struct txnlog_config *config, struct b
 {
     int rv;
 
-    /* A crash may have left a part of one. If it can't be removed it does no harm. */
+    /* A crash may have left these. If they can't be removed they do no harm but take room. */
     (void)snapshot_incoming_remove(s->disk);
+    (void)disk_probe_remove(s->disk);
     rv = load_base(s->disk, b, err);
     if (rv != 0) {
         return rv;

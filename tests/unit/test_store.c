@@ -197,6 +197,23 @@ static void test_empty(void **state)
     crash_disk_free(d);
 }
 
+/* Killed while it looked whether there is room on a full disk. */
+static void test_probe_left_behind(void **state)
+{
+    struct disk *d = disk_with_log(1, 50, 3);
+    struct disk_file *file;
+    uint8_t *bytes;
+    size_t len;
+
+    (void)state;
+    assert_int_equal(d->ops->open(d, "room.tmp", DISK_CREATE, &file), 0);
+    assert_int_equal(d->ops->pwrite(file, "0", 1, 0), 0);
+    d->ops->close(file);
+    open_and_check(d, 47, 50);
+    assert_int_equal(disk_read_all(d, "room.tmp", 10, &bytes, &len), -ENOENT);
+    crash_disk_free(d);
+}
+
 /* Lesson 13: what is not known to be committed is the tail. */
 static void test_log_only(void **state)
 {
@@ -465,6 +482,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_probe_left_behind),
         cmocka_unit_test(test_log_only),
         cmocka_unit_test(test_snapshot_and_log),
         cmocka_unit_test(test_log_right_behind_snapshot),
