@@ -211,7 +211,7 @@ struct replica {
     uint64_t leader;
     bool ready;
     bool ready_seen;  /* since the start */
-    bool ready_fresh; /* what a new readiness asks for is still to be done */
+    bool ready_fresh; /* what a new readiness, or the loss of our identity, asks for is still to be done */
     uint64_t started_ms;
     uint64_t quorum_lost_ms; /* since when; with ready false */
     uint64_t explain_ms;     /* when the log says next why there is no leader; 0: not planned */

@@ -64,8 +64,12 @@ static void note_time(struct replica *r, int64_t time_ns)
 
 static void on_applied_request(struct replica *r, const struct request *request, const struct outcome *outcome)
 {
-    if (request->op.kind == OP_SESSION_OPEN && state_has_session(r->store.state, r->session)) {
-        r->session_applied = true;
+    if (request->op.kind == OP_SESSION_OPEN) {
+        bool known = state_has_session(r->store.state, r->session);
+
+        /* A new identity takes the place of the one that was not used for longest: if that is ours, we need another. */
+        r->ready_fresh = r->ready_fresh || (r->ready && r->session_applied && !known);
+        r->session_applied = r->session_applied || known;
     }
     calls_on_applied(r, request, outcome);
 }

@@ -3,6 +3,7 @@
  * answered once. Ensembles of several run in the simulator.
  */
 #include "consensus/replica_int.h"
+#include "store/session.h"
 #include "tests/sim/crash_disk.h"
 
 #include <errno.h>
@@ -624,6 +625,36 @@ static void test_duplicates(void **state)
     }
 }
 
+/* So many identities have come that this one's turn to be forgotten comes, while it asks for nothing: it takes another
+ * at once, and not at the next election. */
+static void test_forgotten_while_idle(void **state)
+{
+    struct world *w = *state;
+    uint64_t i;
+
+    boot(w, 1);
+    lead(w);
+    (void)create(w, 0, "a");
+    settle(w);
+    assert_done(&calls[0], 0);
+    for (i = 1; i <= SESSIONS_MAX; i++) {
+        struct op op = {.kind = OP_SESSION_OPEN, .ino = UINT64_MAX - i};
+        struct request request = {.session = 0, .op = op};
+        struct zab_input in = {.type = ZAB_IN_SUBMIT, .body = request_encode(&request)};
+
+        replica_input(w->r, &in);
+        buf_unref(in.body);
+        if (i % 4096 == 0) {
+            replica_pump(w->r, NULL);
+            settle(w);
+        }
+    }
+    (void)create(w, 1, "b");
+    settle(w);
+    assert_done(&calls[1], 0);
+    assert_true(exists(w, "b"));
+}
+
 /* Handed over and then without a quorum: it may still happen, and whoever asked is told so. */
 static void test_timed_out(void **state)
 {
@@ -856,6 +887,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_full_at_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forgotten_while_idle, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timed_out, setup, teardown),
         cmocka_unit_test(test_digests),
         cmocka_unit_test_setup_teardown(test_no_quorum, setup, teardown),
