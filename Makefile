@@ -27,7 +27,7 @@ BUILD := $(PLAIN)$(if $(MUTANT),/mutant-$(MUTANT))
 
 # ---- packages ----
 DEPS_BUILD := gcc libc6-dev pkg-config libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev uthash-dev libssl-dev
-DEPS_BUILD += libarchive-dev
+DEPS_BUILD += libarchive-dev libzstd-dev
 DEPS_TEST  := clang libclang-rt-dev libcmocka-dev python3 python3-pytest attr busybox e2fsprogs rsync git sqlite3 vim-tiny less openssl
 DEPS_TEST  += valgrind iproute2
 DEPS_LINT  := clang-format clang-tidy cppcheck binutils
@@ -41,7 +41,7 @@ install_missing = if [ -n "$(1)" ]; then mount-helpers/install-packages $(1); fi
 MISSING := $(if $(filter-out clean stop format help,$(or $(MAKECMDGOALS),all)),$(call missing,$(DEPS)))
 
 # ---- flags ----
-PACKAGES   := fuse3 libuv msgpack libxxhash openssl
+PACKAGES   := fuse3 libuv msgpack libxxhash libzstd openssl
 # Asked of pkg-config once, and only when something is compiled: it may have to be installed first.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS    = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)

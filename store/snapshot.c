@@ -2,11 +2,13 @@
  * snapshot: the writer. A snapshot is a header, chunks, and a trailer. Fixed-width numbers are little-endian.
  *
  *   header   "ZNODSNAP" | u32 version | u32 0 | u64 zxid | u64 sum = XXH3 of the 24 bytes before
- *   chunk    u32 length of the payload, 1 .. 1 MiB - 12 | u64 sum | payload
+ *   chunk    u32 length of what follows the sum, 1 .. 1 MiB - 12, with bit 31 set if that is compressed | u64 sum
+ *            | the payload, or a frame of Zstandard with its content size, which holds one of at most 1 MiB - 12
  *   trailer  u32 0 | u64 sum | u64 bytes of all payloads | u64 znodes | u64 sessions | u64 digest of the state
  *
- * The sum of a chunk and of the trailer is XXH3 of what follows it, seeded with the sum before: a chunk that is lost,
- * doubled or moved shows itself. The payloads are one stream of records, cut anywhere:
+ * Version 1 had no compressed chunks. The sum of a chunk and of the trailer is XXH3 of what follows it, seeded with the
+ * sum before: a chunk that is lost, doubled or moved shows itself. The payloads are one stream of records, cut
+ * anywhere:
  *
  *   record   varint length of the rest | u8 type | fields
  *   globals  u64 ensemble | varint next_ino | varint znodes, so that room is made at once          (first, once)
@@ -25,6 +27,10 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <xxhash.h>
+#include <zstd.h>
+
+#define PACK_LEVEL 1    /* the quickest that gains from single letters, as numbers and text have them */
+#define PACK_MIN   4096 /* what is smaller is not worth it */
 
 struct writer {
     const struct node *top; /* the root of what is written */
@@ -35,6 +41,8 @@ struct writer {
     uint64_t payload_bytes;
     uint8_t *chunk; /* SNAPSHOT_CHUNK_MAX, the frame in front */
     size_t chunk_len;
+    ZSTD_CCtx *packer;
+    uint8_t *packed; /* SNAPSHOT_CHUNK_MAX, as `chunk` */
     uint8_t *record; /* the fields of the record in work, without a node's data */
     size_t record_len;
     size_t record_cap;
@@ -60,18 +68,34 @@ static void write_header(struct writer *w, uint64_t zxid)
     emit(w, header, sizeof(header));
 }
 
+/* The length of the payload in `packed`, 0 when it does not get smaller. */
+static size_t pack(struct writer *w, size_t payload_len)
+{
+    size_t len;
+
+    if (payload_len < PACK_MIN) {
+        return 0;
+    }
+    len = ZSTD_compressCCtx(w->packer, w->packed + SNAPSHOT_FRAME_LEN, payload_len - 1, w->chunk + SNAPSHOT_FRAME_LEN,
+                            payload_len, PACK_LEVEL);
+    return ZSTD_isError(len) ? 0 : len;
+}
+
 static void flush_chunk(struct writer *w)
 {
     size_t payload_len = w->chunk_len - SNAPSHOT_FRAME_LEN;
+    size_t packed_len = pack(w, payload_len);
+    uint8_t *chunk = packed_len > 0 ? w->packed : w->chunk;
+    size_t len = packed_len > 0 ? packed_len : payload_len;
 
     if (payload_len == 0) {
         return;
     }
-    w->sum = XXH3_64bits_withSeed(w->chunk + SNAPSHOT_FRAME_LEN, payload_len, w->sum);
-    le_put32(w->chunk, (uint32_t)payload_len);
-    le_put64(w->chunk + 4, w->sum);
+    w->sum = XXH3_64bits_withSeed(chunk + SNAPSHOT_FRAME_LEN, len, w->sum);
+    le_put32(chunk, (uint32_t)len | (packed_len > 0 ? SNAPSHOT_PACKED : 0));
+    le_put64(chunk + 4, w->sum);
     w->payload_bytes += payload_len;
-    emit(w, w->chunk, w->chunk_len);
+    emit(w, chunk, SNAPSHOT_FRAME_LEN + len);
     w->chunk_len = SNAPSHOT_FRAME_LEN;
 }
 
@@ -277,7 +301,9 @@ static int write_all(struct writer *w, const struct state *s, const struct total
 {
     w->chunk_len = SNAPSHOT_FRAME_LEN;
     w->chunk = malloc(SNAPSHOT_CHUNK_MAX);
-    if (w->chunk == NULL) {
+    w->packed = malloc(SNAPSHOT_CHUNK_MAX);
+    w->packer = ZSTD_createCCtx();
+    if (w->chunk == NULL || w->packed == NULL || w->packer == NULL) {
         abort();
     }
     write_header(w, s->zxid);
@@ -296,6 +322,8 @@ static int write_all(struct writer *w, const struct state *s, const struct total
     }
     flush_chunk(w);
     write_trailer(w, totals);
+    (void)ZSTD_freeCCtx(w->packer);
+    free(w->packed);
     free(w->chunk);
     free(w->record);
     return w->rv;

@@ -12,11 +12,12 @@
 
 #define SNAPSHOT_MAGIC       "ZNODSNAP"
 #define SNAPSHOT_MAGIC_LEN   8
-#define SNAPSHOT_VERSION     1
+#define SNAPSHOT_VERSION     2
 #define SNAPSHOT_HEADER_LEN  32
 #define SNAPSHOT_FRAME_LEN   12 /* before each chunk's payload, and before the trailer */
 #define SNAPSHOT_PAYLOAD_MAX (SNAPSHOT_CHUNK_MAX - SNAPSHOT_FRAME_LEN)
 #define SNAPSHOT_TRAILER_LEN 32
+#define SNAPSHOT_PACKED      0x80000000u /* flag of a chunk's length: its payload is compressed */
 
 /* The largest record: the data of a znode, its xattrs with their lengths, and the rest; a session's is smaller. */
 #define SNAPSHOT_RECORD_MAX (TXN_DATA_MAX_LIMIT + TXN_XATTRS_MAX + 8u * TXN_XATTR_COUNT_MAX + 4096u)

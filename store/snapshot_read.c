@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <xxhash.h>
+#include <zstd.h>
 
 #define BYTES_CAP_FIRST 4096
 
@@ -40,6 +41,9 @@ struct snapshot_reader {
     uint64_t sum;    /* of the chunk before */
     uint64_t sum_expected;
     uint64_t payload_bytes;
+    uint32_t version;
+    bool packed; /* the payload in work */
+    ZSTD_DCtx *unpacker;
     struct bytes pending;    /* records, the last one perhaps cut */
     uint64_t records_offset; /* of pending, in the stream of records */
     struct snapshot_records records;
@@ -55,7 +59,7 @@ static int fail(struct snapshot_reader *r, int rv)
 }
 
 /* Room for what has come, not for what is claimed. */
-static void bytes_append(struct bytes *b, const uint8_t *bytes, size_t len)
+static void bytes_reserve(struct bytes *b, size_t len)
 {
     size_t cap = b->cap == 0 ? BYTES_CAP_FIRST : b->cap;
 
@@ -71,6 +75,11 @@ static void bytes_append(struct bytes *b, const uint8_t *bytes, size_t len)
         b->at = at;
         b->cap = cap;
     }
+}
+
+static void bytes_append(struct bytes *b, const uint8_t *bytes, size_t len)
+{
+    bytes_reserve(b, len);
     memcpy(b->at + b->len, bytes, len);
     b->len += len;
 }
@@ -131,6 +140,7 @@ static int on_header(struct snapshot_reader *r)
     if (version == 0 || le_get32(h + 12) != 0) {
         return fail(r, error_set(&r->error, -EBADMSG, "bad header at offset 0"));
     }
+    r->version = version;
     r->records.state->zxid = le_get64(h + 16);
     next_part(r, STAGE_FRAME, SNAPSHOT_FRAME_LEN);
     return 0;
@@ -141,10 +151,14 @@ static int on_frame(struct snapshot_reader *r)
     uint32_t len = le_get32(r->part.at);
 
     r->sum_expected = le_get64(r->part.at + 4);
-    if (len > SNAPSHOT_PAYLOAD_MAX) {
+    r->packed = r->version > 1 && (len & SNAPSHOT_PACKED) != 0;
+    if (r->packed) {
+        len &= ~SNAPSHOT_PACKED;
+    }
+    if (len > SNAPSHOT_PAYLOAD_MAX || (len == 0 && r->packed)) {
         return fail(r, error_set(&r->error, -EBADMSG, "bad chunk length at offset %" PRIu64, r->offset));
     }
-    if (len == 0) {
+    if (len == 0 && !r->packed) {
         next_part(r, STAGE_TRAILER, SNAPSHOT_TRAILER_LEN);
     } else {
         next_part(r, STAGE_PAYLOAD, len);
@@ -161,6 +175,30 @@ static int check_sum(struct snapshot_reader *r)
     return 0;
 }
 
+/* Puts the payload behind the pending records. */
+static int take_payload(struct snapshot_reader *r)
+{
+    struct bytes *to = &r->pending;
+    unsigned long long size;
+
+    if (!r->packed) {
+        r->payload_bytes += r->part.len;
+        bytes_append(to, r->part.at, r->part.len);
+        return 0;
+    }
+    size = ZSTD_getFrameContentSize(r->part.at, r->part.len); /* huge when unknown */
+    if (size == 0 || size > SNAPSHOT_PAYLOAD_MAX) {
+        return fail(r, error_set(&r->error, -EBADMSG, "bad compression at offset %" PRIu64, r->offset));
+    }
+    bytes_reserve(to, (size_t)size);
+    if (ZSTD_decompressDCtx(r->unpacker, to->at + to->len, (size_t)size, r->part.at, r->part.len) != size) {
+        return fail(r, error_set(&r->error, -EBADMSG, "bad compression at offset %" PRIu64, r->offset));
+    }
+    r->payload_bytes += size;
+    to->len += (size_t)size;
+    return 0;
+}
+
 static int on_payload(struct snapshot_reader *r)
 {
     int rv;
@@ -169,9 +207,10 @@ static int on_payload(struct snapshot_reader *r)
     if (rv != 0) {
         return rv;
     }
-    r->payload_bytes += r->part.len;
-    bytes_append(&r->pending, r->part.at, r->part.len);
-    rv = read_records(r);
+    rv = take_payload(r);
+    if (rv == 0) {
+        rv = read_records(r);
+    }
     if (rv != 0) {
         return rv;
     }
@@ -232,6 +271,10 @@ struct snapshot_reader *snapshot_reader_new(void)
     if (r == NULL) {
         abort();
     }
+    r->unpacker = ZSTD_createDCtx();
+    if (r->unpacker == NULL) {
+        abort();
+    }
     r->part_need = SNAPSHOT_HEADER_LEN;
     r->records.state = state_new_bare();
     return r;
@@ -243,6 +286,7 @@ void snapshot_reader_free(struct snapshot_reader *r)
         return;
     }
     state_free(r->records.state);
+    (void)ZSTD_freeDCtx(r->unpacker);
     free(r->pending.at);
     free(r->part.at);
     free(r);

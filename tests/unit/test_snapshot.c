@@ -268,7 +268,7 @@ static void seal(struct bytes *b)
 
     le_put64(b->at + 24, sum);
     while (at + SNAPSHOT_FRAME_LEN <= b->len) {
-        uint32_t len = le_get32(b->at + at);
+        uint32_t len = le_get32(b->at + at) & ~SNAPSHOT_PACKED;
         size_t covered = len == 0 ? SNAPSHOT_TRAILER_LEN : len;
 
         sum = XXH3_64bits_withSeed(b->at + at + SNAPSHOT_FRAME_LEN, covered, sum);
@@ -277,37 +277,79 @@ static void seal(struct bytes *b)
     }
 }
 
-/* Bytes whose sums are right are still not believed. */
-static void test_sealed_damage(void **state)
+/* Bytes of the first chunk's payload are changed and sealed, again and again. */
+static void damage_and_seal(const struct bytes *b, int times)
 {
-    struct bytes b = small_snapshot();
-    uint8_t *copy = malloc(b.len);
-    struct bytes damaged = {.at = copy, .len = b.len, .cap = b.len};
+    uint8_t *copy = malloc(b->len);
+    struct bytes damaged = {.at = copy, .len = b->len, .cap = b->len};
     size_t payload_begin = SNAPSHOT_HEADER_LEN + SNAPSHOT_FRAME_LEN;
-    size_t payload_len = le_get32(b.at + SNAPSHOT_HEADER_LEN);
+    size_t payload_len = le_get32(b->at + SNAPSHOT_HEADER_LEN) & ~SNAPSHOT_PACKED;
     uint64_t seed = 4711;
 
-    (void)state;
     assert_non_null(copy);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < times; i++) {
         struct error err;
         struct state *s;
         int rv;
 
-        memcpy(copy, b.at, b.len);
+        memcpy(copy, b->at, b->len);
         for (uint64_t n = 1 + fixture_random(&seed) % 3; n > 0; n--) {
             copy[payload_begin + fixture_random(&seed) % payload_len] = (uint8_t)fixture_random(&seed);
         }
         seal(&damaged);
-        s = read_bytes(copy, b.len, b.len, &rv, &err);
+        s = read_bytes(copy, b->len, b->len, &rv, &err);
         /* The digest in the trailer stands against whatever the records let through. */
         assert_true((s == NULL) == (rv == -EBADMSG));
-        assert_true(s == NULL || memcmp(copy + payload_begin, b.at + payload_begin, payload_len) == 0 ||
+        assert_true(s == NULL || memcmp(copy + payload_begin, b->at + payload_begin, payload_len) == 0 ||
                     state_digest_slow(s) == state_digest(s));
         state_free(s);
     }
     free(copy);
+}
+
+/* Bytes whose sums are right are still not believed. */
+static void test_sealed_damage(void **state)
+{
+    struct bytes b = small_snapshot();
+
+    (void)state;
+    damage_and_seal(&b, 20000);
     free(b.at);
+}
+
+/* A chunk of some size is compressed, and comes back from pieces of any size; damaged ones are refused. */
+static void test_packed(void **state)
+{
+    struct fixture f;
+    struct bytes b;
+    struct state *again;
+    uint32_t shown;
+
+    (void)state;
+    fixture_init(&f);
+    for (int i = 0; i < 200; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "file-%d", i);
+        assert_int_equal(fixture_create(&f, TREE_ROOT_INO, name, NODE_FILE, "some contents of a file"), 0);
+    }
+    b = write_bytes(f.s);
+    shown = le_get32(b.at + SNAPSHOT_HEADER_LEN);
+    assert_true((shown & SNAPSHOT_PACKED) != 0);
+    again = must_read(&b, 7);
+    assert_true(state_digest_slow(again) == state_digest(f.s));
+    state_free(again);
+    damage_and_seal(&b, 2000);
+
+    le_put32(b.at + SNAPSHOT_HEADER_LEN, shown & ~SNAPSHOT_PACKED);
+    seal(&b);
+    assert_refused(b.at, b.len, -EBADMSG);
+    le_put32(b.at + SNAPSHOT_HEADER_LEN, shown);
+    le_put32(b.at + 8, 1); /* which had no compressed chunks */
+    seal(&b);
+    assert_refused(b.at, b.len, -EBADMSG);
+    free(b.at);
+    fixture_release(&f);
 }
 
 static void test_versions(void **state)
@@ -487,19 +529,13 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_roundtrip_and_on),
-        cmocka_unit_test(test_record_of_outcomes_survives),
-        cmocka_unit_test(test_empty_and_large),
-        cmocka_unit_test(test_deep),
-        cmocka_unit_test(test_cut_is_refused),
-        cmocka_unit_test(test_flipped_bit_is_refused),
-        cmocka_unit_test(test_sealed_damage),
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_below),
-        cmocka_unit_test(test_sink_stops),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_crash_while_saving),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_roundtrip_and_on),   cmocka_unit_test(test_record_of_outcomes_survives),
+        cmocka_unit_test(test_empty_and_large),    cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_cut_is_refused),     cmocka_unit_test(test_flipped_bit_is_refused),
+        cmocka_unit_test(test_sealed_damage),      cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_versions),           cmocka_unit_test(test_below),
+        cmocka_unit_test(test_sink_stops),         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_crash_while_saving), cmocka_unit_test(test_full_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
