@@ -38,8 +38,9 @@ enum exit_code {
 
 /* Of the daemon, if it is started with 0. */
 #define PEER_NICE (-10)
-/* Committed transactions kept in memory, so that a peer that was away shortly gets a DIFF. */
-#define WINDOW_BYTES (64u * 1024u * 1024u)
+/* Committed transactions kept in memory, so that a peer that was away shortly gets a DIFF; what is older
+ * comes from the log. */
+#define WINDOW_BYTES (16u * 1024u * 1024u)
 /* Of frames for one peer: what all writers of some mounts may have under way (REPLICA_WINDOW_BYTES), and more. */
 #define QUEUE_BYTES_MAX (64u * 1024u * 1024u)
 

@@ -22,7 +22,7 @@ struct txnlog_record {
     uint32_t len;
 };
 
-#define TXNLOG_SEGMENT_BYTES_DEFAULT  (UINT64_C(64) << 20)
+#define TXNLOG_SEGMENT_BYTES_DEFAULT  (UINT64_C(16) << 20)
 #define TXNLOG_PREALLOC_BYTES_DEFAULT (UINT64_C(4) << 20)
 
 struct txnlog_config {
