@@ -94,7 +94,7 @@ static struct node *child_get(const struct tree *t, uint64_t parent_ino, const c
     struct node *n = hashtable_chain(&t->by_name, name_hash(parent_ino, name, name_len));
 
     while (n != NULL &&
-           (n->parent->ino != parent_ino || n->name_len != name_len || memcmp(n->name, name, name_len) != 0)) {
+           (n->name_len != name_len || memcmp(n->name, name, name_len) != 0 || n->parent->ino != parent_ino)) {
         n = n->name_next;
     }
     return n;
