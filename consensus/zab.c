@@ -488,6 +488,9 @@ void zab_step(struct zab *z, const struct zab_input *in, struct zab_outputs *out
     z->now_ms = in->now_ms;
     if (!z->failed) {
         dispatch(z, in);
+        if (z->role == ZAB_LEADING) {
+            leader_check_asked(z);
+        }
         if (z->role == ZAB_LOOKING && !z->failed) {
             election_on_disk(z);
         }

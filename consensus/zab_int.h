@@ -251,6 +251,8 @@ void leader_on_ack(struct zab *z, struct zab_peer *p, const struct zab_packet *p
 void leader_on_pong(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_request(struct zab *z, struct zab_peer *p, const struct zab_packet *packet);
 void leader_on_epochs_synced(struct zab *z);
+/* At the end of a step: looks again when what it has begun can't succeed. */
+void leader_check_asked(struct zab *z);
 void leader_on_log_synced(struct zab *z);
 void leader_on_submit(struct zab *z, struct buf *body);
 void leader_try_commit(struct zab *z);

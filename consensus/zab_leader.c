@@ -39,7 +39,7 @@ static bool have_quorum(const struct zab *z, enum learner_phase phase)
         const struct zab_peer *p = &z->peers[i];
 
         if (p->participant && p->phase >= phase && (!p->virgin || virgins_count(z)) &&
-            (p->early || phase < LEARNER_PROMISED)) {
+            (p->early || phase <= LEARNER_JOINING)) {
             n++;
 #ifdef ZNODEFS_MUTANT_VOTE_TWICE
             n++; /* Seeded fault. */
@@ -211,6 +211,14 @@ static void check_ackepoch(struct zab *z)
     set_leader_phase(z, LEADER_SYNC);
     zab_emit_epochs(z);
     sync_promised(z);
+}
+
+/* Those who were asked are no quorum any more: the promise of who came later does not count, so none can come of this. */
+void leader_check_asked(struct zab *z)
+{
+    if (z->leading.phase == LEADER_ACKEPOCH && !have_quorum(z, LEARNER_PROMISING)) {
+        zab_look(z);
+    }
 }
 
 void leader_on_epochs_synced(struct zab *z)

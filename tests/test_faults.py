@@ -150,7 +150,7 @@ def test_epochs_that_cannot_be_saved(faulty, what):
     wait_until(lambda: is_away(peer), 30, "the peer to leave")
     assert_away(peer)
     old.restart()
-    faulty.wait_quorum(among=rest)
+    faulty.wait_quorum(among=rest, deadline=10)  # at once: less than what initLimit gives one who begins to lead
     rest[0].write("later", "x\n")
     faulty.disks[peer.sid].mend()
     peer.restart()

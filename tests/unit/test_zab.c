@@ -509,6 +509,31 @@ static void test_a_late_promise_does_not_count(void **state)
     cluster_release(&c);
 }
 
+/* Those who were asked are gone, and whoever comes later does not count: another round, and not a wait for initLimit. */
+static void test_a_leader_whose_electors_are_gone_begins_anew(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3, 0);
+    start_all(&c);
+    cluster_submit(&c, 3, "a");
+    cluster_settle(&c);
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_crash(&c, 3);
+    c.hold = hold_promise_of_2;
+    cluster_start(&c, 2);
+    cluster_start(&c, 3);
+    cluster_settle(&c);
+    cluster_crash(&c, 2);
+    cluster_start(&c, 1);
+    cluster_run(&c, 2000);
+    assert_true(cluster_node(&c, 3)->ready);
+    assert_true(cluster_node(&c, 1)->ready);
+    cluster_release(&c);
+}
+
 static void test_a_leader_whose_disk_hangs_steps_down(void **state)
 {
     struct cluster c;
@@ -689,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_a_leader_waits_for_who_has_no_vote),
         cmocka_unit_test(test_a_wiped_member_is_vouched_for),
         cmocka_unit_test(test_a_late_promise_does_not_count),
+        cmocka_unit_test(test_a_leader_whose_electors_are_gone_begins_anew),
         cmocka_unit_test(test_a_leader_whose_disk_hangs_steps_down),
         cmocka_unit_test(test_nobody_waits_long_for_the_disk_of_a_new_leader),
         cmocka_unit_test(test_epoch_follows_the_history_to_disk),
