@@ -248,11 +248,8 @@ void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 
 void dot_wake(struct mount *m)
 {
-    struct dot_file *f;
-
     m->status_generation++;
-    DL_FOREACH(m->dot_files, f)
-    {
+    for (struct dot_file *f = m->dot_files; f != NULL; f = f->next) {
         if (f->poll != NULL) {
             (void)fuse_lowlevel_notify_poll(f->poll); /* wakes, and waits for nothing */
             dot_poll_set(f, NULL);
