@@ -8,6 +8,7 @@
 #include "known.h"
 #include "mount.h"
 #include "park.h"
+#include "recent.h"
 
 #include <fuse_lowlevel.h>
 #include <uv.h>
@@ -39,6 +40,7 @@ struct mount {
     struct park park;
     struct inodes inodes;
     struct known known;
+    struct recent recent;
     struct call *calls;         /* under way */
     struct dot_file *dot_files; /* open */
     unsigned n_exports;

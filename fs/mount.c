@@ -154,6 +154,7 @@ static void mount_free(struct mount *m)
         }
     }
     known_release(&m->known);
+    recent_release(&m->recent);
     session_free(m->session);
     process_forget_all();
     free(m->request.mem);
@@ -267,6 +268,7 @@ static void changed_cb(void *arg, const struct change *change)
     if (change->kind != CHANGE_REMOVED) {
         return;
     }
+    recent_add(&m->recent, change->node);
     if (known_has(&m->known, change->node->ino) && (i == NULL || !i->known)) {
         i = inode_get(&m->inodes, change->node->ino);
         i->known = true;

@@ -43,6 +43,18 @@ int attr_of(struct mount *m, uint64_t ino, pid_t pid, struct stat *ret_st)
     return 0;
 }
 
+/* Of a node that is gone, and not open here. */
+static void reply_attr_stale(fuse_req_t req, uint64_t ino)
+{
+    const struct recent_node *n = recent_instead(&mount_of(req)->recent, fuse_req_ctx(req)->pid, ino);
+
+    if (n == NULL) {
+        (void)fuse_reply_err(req, ESTALE);
+    } else {
+        (void)fuse_reply_attr(req, &n->stat, 0);
+    }
+}
+
 static void reply_attr(fuse_req_t req, uint64_t ino, const struct handle *h)
 {
     struct mount *m = mount_of(req);
@@ -52,7 +64,7 @@ static void reply_attr(fuse_req_t req, uint64_t ino, const struct handle *h)
     int rv = attr_of(m, ino, fuse_req_ctx(req)->pid, &st);
 
     if (rv != 0) {
-        (void)fuse_reply_err(req, -rv);
+        reply_attr_stale(req, ino);
         return;
     }
     if (h != NULL && h->draft != NULL && inode_contents(mount_tree(m), &m->inodes, ino, &data, &len)) {
@@ -150,7 +162,7 @@ static void setattr_finish(struct call *c, const struct outcome *outcome)
         if (c->inode->gone) {
             reply_attr(c->req, c->inode->ino, NULL);
         } else {
-            (void)fuse_reply_err(c->req, ESTALE);
+            reply_attr_stale(c->req, c->inode->ino);
         }
         return;
     }

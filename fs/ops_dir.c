@@ -151,6 +151,7 @@ static void create_finish(struct call *c, const struct outcome *outcome)
 
     if (outcome->err == EEXIST && (c->flags & O_EXCL) == 0) {
         /* Another mount was first. The kernel looks again, finds it and opens it, with the checks that belong to it. */
+        (void)recent_instead(&m->recent, c->pid, RECENT_NO_INO);
         (void)fuse_reply_err(c->req, ESTALE);
         return;
     }

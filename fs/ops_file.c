@@ -2,6 +2,7 @@
 #include "dotznodefs.h"
 #include "front.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -55,10 +56,21 @@ static void open_and_truncate(fuse_req_t req, struct handle *h)
     call_submit(c, REPLICA_BOUNDED, &op);
 }
 
+/* The file was removed between its LOOKUP and this OPEN. */
+static void inode_set_recent(struct inode *i, const struct recent_node *n)
+{
+    assert(!i->gone && i->gone_data == NULL);
+    i->gone = true;
+    i->gone_stat = n->stat;
+    i->gone_data = n->data == NULL ? NULL : buf_ref(n->data);
+    i->gone_len = n->len;
+}
+
 /* EFBIG, EROFS, ... come later: at write(2) and close(2). ESTALE: the file is gone, and the kernel looks again. */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mount *m = mount_of(req);
+    const struct recent_node *gone = NULL;
     const struct inode *i;
     struct handle *h;
 
@@ -68,10 +80,16 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     }
     i = inode_find(&m->inodes, ino);
     if (tree_by_ino(mount_tree(m), ino) == NULL && (i == NULL || !i->gone)) {
-        (void)fuse_reply_err(req, ESTALE);
-        return;
+        gone = recent_instead(&m->recent, fuse_req_ctx(req)->pid, ino);
+        if (gone == NULL) {
+            (void)fuse_reply_err(req, ESTALE);
+            return;
+        }
     }
     h = handle_new(&m->inodes, ino, (fi->flags & O_ACCMODE) != O_RDONLY);
+    if (gone != NULL) {
+        inode_set_recent(h->inode, gone);
+    }
     h->flags = fi->flags;
     if (h->writable) {
         opener_of(fuse_req_ctx(req)->pid, &h->opener);

@@ -92,15 +92,27 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     const struct node *n = tree_by_ino(mount_tree(mount_of(req)), ino);
     char target[TXN_SYMLINK_MAX + 1];
+    const struct recent_node *gone = NULL;
+    const struct buf *data;
+    size_t len;
 
-    if (n == NULL || n->kind != NODE_SYMLINK || n->data_len > TXN_SYMLINK_MAX) {
-        (void)fuse_reply_err(req, n == NULL ? ESTALE : EINVAL);
+    if (n == NULL) {
+        gone = recent_instead(&mount_of(req)->recent, fuse_req_ctx(req)->pid, ino);
+    }
+    if (n == NULL && gone == NULL) {
+        (void)fuse_reply_err(req, ESTALE);
         return;
     }
-    if (n->data_len > 0) {
-        memcpy(target, n->data->bytes, n->data_len);
+    len = n != NULL ? n->data_len : gone->len;
+    data = n != NULL ? n->data : gone->data;
+    if ((n != NULL ? n->kind != NODE_SYMLINK : !S_ISLNK(gone->stat.st_mode)) || len > TXN_SYMLINK_MAX) {
+        (void)fuse_reply_err(req, EINVAL);
+        return;
     }
-    target[n->data_len] = '\0';
+    if (len > 0) {
+        memcpy(target, data->bytes, len);
+    }
+    target[len] = '\0';
     (void)fuse_reply_readlink(req, target);
 }
 

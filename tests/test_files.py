@@ -355,3 +355,45 @@ second, new = mapped()
 assert shows(new) == {b"2"}
 assert len(shows(pages)) == 1
 """, shared[1].path("mapped-while"), shared[2].path("mapped-while"))
+
+
+def test_names_replaced_all_the_time(shared):
+    """Who opens or asks a name that others replace and remove finds one of its files, or none."""
+    script = """import os, random, sys, threading, time
+names = [f"{sys.argv[1]}/replaced-{number}" for number in range(3)]
+end = time.monotonic() + 2
+def call(function, *args):
+    try:
+        return function(*args)
+    except FileNotFoundError:
+        return None
+def replace(which):
+    while time.monotonic() < end:
+        new = f"{sys.argv[1]}/new-{which.random()}"
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT, 0o644))
+        os.rename(new, which.choice(names))
+        if which.random() < 0.2:
+            call(os.unlink, which.choice(names))
+def ask(which):
+    while time.monotonic() < end:
+        fd = call(os.open, which.choice(names), os.O_RDONLY)
+        if fd is not None:
+            os.close(fd)
+        call(os.stat, which.choice(names))
+        call(os.chmod, which.choice(names), 0o600)
+wrong = []
+def guarded(what, which):
+    try:
+        what(which)
+    except OSError as error:
+        wrong.append(error)
+threads = [threading.Thread(target=guarded, args=(what, random.Random(f"{sys.argv[1]} {seed}"))) for seed in range(2)
+           for what in (replace, ask)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not wrong, wrong
+"""
+    done = [subprocess.Popen([sys.executable, "-c", script, peer.mount], stderr=subprocess.PIPE) for peer in shared]
+    assert [process.communicate(timeout=60)[1] for process in done] == [b"", b"", b""]
