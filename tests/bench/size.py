@@ -13,8 +13,9 @@ from lib.ensemble import Ensemble, Failure, run, unmount, wait_until
 
 ZNODES = 1000000
 GENERATED_SNAP_COUNT = 100000  # the default
-SNAP_COUNT = 20000  # so that few seconds of writing are enough
-WRITERS = 16
+SNAP_COUNT = 5000  # so that few seconds of writing are enough
+SNAPSHOTS_KEPT = 3  # the default
+WRITERS = 4
 READ_SECONDS = 3
 DEADLINE = 120
 MB = 1000000
@@ -28,9 +29,7 @@ def memory(pid):
 
 
 def disk_bytes(folder):
-    """Of what counts after purging: not of a snapshot that is being written."""
-    return sum(os.stat(path).st_blocks * 512 for path in glob.glob(os.path.join(folder, "*"))
-               if not path.endswith(".tmp"))
+    return sum(os.stat(path).st_blocks * 512 for path in glob.glob(os.path.join(folder, "*")))
 
 
 def snapshots(peer):
@@ -40,8 +39,10 @@ def snapshots(peer):
     raise Failure("no znodefs_snapshots_total in the metrics")
 
 
-def saving(peer):
-    return glob.glob(os.path.join(peer.data, "znodefs", "snapshot.*.tmp"))
+def settled(peer):
+    """No snapshot is being written, and those that are not needed any more are gone."""
+    files = glob.glob(os.path.join(peer.data, "znodefs", "snapshot.*"))
+    return len(files) <= SNAPSHOTS_KEPT and not any(path.endswith(".tmp") for path in files)
 
 
 def fork_ms(size):
@@ -108,7 +109,7 @@ def gaps(bench, peer):
             load.wait()
 
     other = next(each for each in peer.ensemble if each is not peer)
-    wait_until(lambda: not saving(peer), DEADLINE, "a snapshot to be done")
+    wait_until(lambda: settled(peer), DEADLINE, "a snapshot to be done")
     quiet = once(lambda: time.sleep(READ_SECONDS))
     before = snapshots(peer)
     with_snapshot = once(lambda: wait_until(lambda: snapshots(peer) > before, DEADLINE, "a snapshot"))
@@ -151,7 +152,7 @@ def size(bench, cpu_us):
         empty, disk = grow(bench, ensemble)
         follower = ensemble.followers()[0]
         pairs = [gaps(bench, follower) for _ in range(3)]
-        wait_until(lambda: not any(saving(peer) for peer in ensemble), DEADLINE, "snapshots to be done")
+        wait_until(lambda: all(settled(peer) for peer in ensemble), DEADLINE, "snapshots to be done")
         tell_memory(bench, ensemble, empty)
         disk = max([disk] + [disk_bytes(os.path.join(peer.data, "znodefs")) for peer in ensemble])
         bench.promise("disk, of snapshots and log with snapCount 100000, or now", disk / MB, 400, "MB")
