@@ -213,7 +213,7 @@ static void check_ackepoch(struct zab *z)
     sync_promised(z);
 }
 
-/* Those who were asked are no quorum any more: the promise of who came later does not count, so none can come of this. */
+/* Those who were asked are no quorum any more, and the promise of who came later does not count. */
 void leader_check_asked(struct zab *z)
 {
     if (z->leading.phase == LEADER_ACKEPOCH && !have_quorum(z, LEARNER_PROMISING)) {

@@ -509,7 +509,7 @@ static void test_a_late_promise_does_not_count(void **state)
     cluster_release(&c);
 }
 
-/* Those who were asked are gone, and whoever comes later does not count: another round, and not a wait for initLimit. */
+/* Those who were asked are gone, and who comes later does not count: another round, and no wait for initLimit. */
 static void test_a_leader_whose_electors_are_gone_begins_anew(void **state)
 {
     struct cluster c;
