@@ -32,6 +32,8 @@
 #define REPLICA_BATCH_BYTES (32u * 1024u * 1024u)
 /* What a learner that is sent a snapshot may not have taken in yet. */
 #define REPLICA_STREAM_BYTES (4u * 1024u * 1024u)
+/* So many snapshots may be written until log and snapshots are purged again, while learners are sent one. */
+#define REPLICA_SPARED_MAX 32
 /* A learner is sent the log as long as that is not more than this and twice what a snapshot takes. */
 #define REPLICA_DIFF_BYTES (64u * 1024u * 1024u)
 /* Nodes of a state that was replaced are freed so many at a time. */
@@ -161,6 +163,7 @@ struct replica_snapshots {
     uint64_t bytes;
     uint64_t begun;
     uint64_t done;
+    unsigned spared; /* purges left out since the last one: a learner needs the log */
 };
 
 /* See replica_away.c. */

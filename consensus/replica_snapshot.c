@@ -158,6 +158,17 @@ void snap_consider(struct replica *r)
     }
 }
 
+/* Who is being sent a snapshot goes on with the log behind it. But the log can't wait for ever, and where room is short
+ * what is not needed goes at once. */
+static bool snap_spares_log(struct replica *r)
+{
+    if (r->snap.streams == NULL || r->snap.spared == REPLICA_SPARED_MAX) {
+        return false;
+    }
+    r->snap.spared++;
+    return true;
+}
+
 void replica_on_snapshot(struct replica *r, int rv)
 {
     assert(r->snap.saving);
@@ -171,8 +182,8 @@ void replica_on_snapshot(struct replica *r, int rv)
     } else {
         r->snap.done++;
     }
-    /* Where room is short, what is not needed goes at once. */
-    if (!r->away.away && (rv == 0 || rv == -ENOSPC || rv == -EDQUOT)) {
+    if (!r->away.away && (rv == -ENOSPC || rv == -EDQUOT || (rv == 0 && !snap_spares_log(r)))) {
+        r->snap.spared = 0;
         disk_queue_purge(r);
     }
 }

@@ -45,9 +45,9 @@ def reset_peak(peer):
         refs.write("5")
 
 
-def write_a_while(peer):
+def write_a_while(peer, size=SIZE):
     """Closes that published in SECONDS, by WRITERS at once."""
-    return int(run(sys.executable, "-c", WRITER, peer.mount, str(WRITERS), str(SIZE), str(SECONDS), deadline=60 + SECONDS))
+    return int(run(sys.executable, "-c", WRITER, peer.mount, str(WRITERS), str(size), str(SECONDS), deadline=60 + SECONDS))
 
 
 @pytest.mark.parametrize("who", ["follower", "observer"])
@@ -114,5 +114,25 @@ def test_observer_behind_a_slow_line(make_ensemble):
         relay.rate(50_000_000)
         wait_until(lambda: observer.status()["quorum"] == "yes", 60, "the observer to get there")
         ensemble.wait_equal(60)
+    finally:
+        relay.end()
+
+
+def test_the_log_behind_a_slow_snapshot_is_kept(make_ensemble):
+    """Else a snapshot that takes longer than the log is kept would begin again, and again."""
+    ensemble = make_ensemble(3, config={"snapCount": 100})
+    leader = ensemble.leader()
+    run("sh", "-c", f"for i in $(seq 500); do head -c 50000 /dev/urandom > {leader.path('f')}$i; done", deadline=120)
+    relay = Relay(ensemble.ports[2 * leader.sid - 2])
+    try:
+        relay.rate(1_000_000)
+        observer = ensemble.observer("slow", hosts=[f"127.0.0.1:{relay.port}"], wait=False)
+        wait_until(lambda: "is sent a snapshot" in leader.log_text(), 30, "the snapshot to begin")
+        # More than what the leader holds in memory, and many snapshots.
+        write_a_while(leader, 32768)
+        relay.rate(100_000_000)
+        wait_until(lambda: observer.status().get("quorum") == "yes", 60, "the observer to get there")
+        ensemble.wait_equal(60)
+        assert leader.log_text().count("is sent a snapshot") == 1
     finally:
         relay.end()
