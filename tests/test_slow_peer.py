@@ -120,16 +120,16 @@ def test_observer_behind_a_slow_line(make_ensemble):
 
 def test_the_log_behind_a_slow_snapshot_is_kept(make_ensemble):
     """Else a snapshot that takes longer than the log is kept would begin again, and again."""
-    ensemble = make_ensemble(3, config={"snapCount": 100})
+    ensemble = make_ensemble(3, config={"snapCount": 300})
     leader = ensemble.leader()
-    run("sh", "-c", f"for i in $(seq 500); do head -c 50000 /dev/urandom > {leader.path('f')}$i; done", deadline=120)
+    run("sh", "-c", f"for i in $(seq 800); do head -c 50000 /dev/urandom > {leader.path('f')}$i; done", deadline=120)
     relay = Relay(ensemble.ports[2 * leader.sid - 2])
     try:
         relay.rate(1_000_000)
         observer = ensemble.observer("slow", hosts=[f"127.0.0.1:{relay.port}"], wait=False)
         wait_until(lambda: "is sent a snapshot" in leader.log_text(), 30, "the snapshot to begin")
         # More than what the leader holds in memory, and many snapshots.
-        write_a_while(leader, 32768)
+        write_a_while(leader, 8192)
         relay.rate(100_000_000)
         wait_until(lambda: observer.status().get("quorum") == "yes", 60, "the observer to get there")
         ensemble.wait_equal(60)
