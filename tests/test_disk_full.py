@@ -143,6 +143,8 @@ def test_full_from_the_start(make_ensemble, disks):
     ensemble, small = small_ensemble(make_ensemble, disks)
     ensemble.start()
     run("sh", "-c", f"echo kept > {ensemble[1].path('kept')}")
+    # What follows says on disk that it is committed: without a leader no more is shown than that.
+    run("sh", "-c", f"echo next > {ensemble[1].path('next')}")
     ensemble.wait_equal()
     full = ensemble.followers()[0]
     full.stop()
