@@ -45,9 +45,9 @@ def reset_peak(peer):
         refs.write("5")
 
 
-def write_a_while(peer, size=SIZE):
-    """Closes that published in SECONDS, by WRITERS at once."""
-    return int(run(sys.executable, "-c", WRITER, peer.mount, str(WRITERS), str(size), str(SECONDS), deadline=60 + SECONDS))
+def write_a_while(peer, size=SIZE, seconds=SECONDS):
+    """Closes that published in so many seconds, by WRITERS at once."""
+    return int(run(sys.executable, "-c", WRITER, peer.mount, str(WRITERS), str(size), str(seconds), deadline=60 + seconds))
 
 
 @pytest.mark.parametrize("who", ["follower", "observer"])
@@ -129,7 +129,7 @@ def test_the_log_behind_a_slow_snapshot_is_kept(make_ensemble):
         observer = ensemble.observer("slow", hosts=[f"127.0.0.1:{relay.port}"], wait=False)
         wait_until(lambda: "is sent a snapshot" in leader.log_text(), 30, "the snapshot to begin")
         # More than what the leader holds in memory, and many snapshots.
-        write_a_while(leader, 8192)
+        write_a_while(leader, 8192, 3)
         relay.rate(100_000_000)
         wait_until(lambda: observer.status().get("quorum") == "yes", 60, "the observer to get there")
         ensemble.wait_equal(60)
